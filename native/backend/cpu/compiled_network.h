@@ -1,0 +1,18 @@
+// What CpuNetwork makes of a graph and an image size.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/cpu/step.h"
+
+namespace deeplab {
+
+struct CompiledNetwork {
+  std::vector<Step> steps; // one per node of the graph, in its order
+  std::vector<std::string> names;
+  std::vector<StepMemory> memory;
+  size_t arena_bytes = 0;
+};
+
+} // namespace deeplab

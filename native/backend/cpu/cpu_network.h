@@ -1,0 +1,31 @@
+// A Graph on the CPU: compiles it for an image size into a list of steps over
+// one planned block of memory.
+#pragma once
+
+#include "backend/backend.h"
+#include "backend/cpu/arena.h"
+#include "backend/cpu/packed_weights.h"
+
+namespace deeplab {
+
+struct CompiledNetwork;
+
+class CpuNetwork : public Network {
+public:
+  CpuNetwork(Graph graph, std::shared_ptr<const Safetensors> weights,
+             NetworkOptions options)
+      : graph_(std::move(graph)), file_(std::move(weights)), options_(options) {
+  }
+
+  Result<std::unique_ptr<Executable>> compile(const Shape &image) override;
+  Result<CompiledNetwork> compile_steps(const Shape &image);
+
+private:
+  Graph graph_;
+  std::shared_ptr<const Safetensors> file_;
+  NetworkOptions options_;
+  PackedWeights weights_;
+  std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
+};
+
+} // namespace deeplab

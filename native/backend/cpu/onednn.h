@@ -1,0 +1,52 @@
+// The part of oneDNN that differs between versions 2 and 3, under one set of
+// names. Everything else in cpu/ uses what both have.
+#pragma once
+
+#include <dnnl.hpp>
+#include <string>
+
+#include "backend/backend.h"
+#include "graph/shapes.h"
+
+namespace deeplab::onednn {
+
+using dnnl::memory;
+
+// The engine is the whole CPU; there is one for the process.
+const dnnl::engine &engine();
+
+struct ConvolutionSpec {
+  memory::desc source;
+  memory::desc weights;
+  memory::desc bias;
+  memory::desc destination;
+  int stride = 1;
+  int dilation = 1;
+  WindowExtent rows;
+  WindowExtent columns;
+  bool adds_to_destination =
+      false; // destination = result + destination, before the ReLU
+  bool relu = false;
+};
+
+// These throw dnnl::error where oneDNN has no implementation.
+dnnl::convolution_forward::primitive_desc
+describe_convolution(const ConvolutionSpec &spec);
+dnnl::pooling_forward::primitive_desc
+describe_max_pool(const memory::desc &source, const memory::desc &destination,
+                  const Window &window, const WindowExtent &rows,
+                  const WindowExtent &columns);
+dnnl::matmul::primitive_desc describe_matmul(const memory::desc &source,
+                                             const memory::desc &weights,
+                                             const memory::desc &destination);
+
+memory::data_type data_type(Precision precision);
+
+std::string version();
+// The best instruction set that oneDNN may use here, ONEDNN_MAX_CPU_ISA
+// considered.
+std::string isa_name();
+bool has_amx();
+bool has_bf16();
+
+} // namespace deeplab::onednn

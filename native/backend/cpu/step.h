@@ -1,0 +1,42 @@
+// One layer of a compiled network, ready to run.
+#pragma once
+
+#include <cstddef>
+#include <dnnl.hpp>
+#include <functional>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace deeplab {
+
+// What a step finds when it runs. Activations are NHWC; offsets into `arena`
+// were planned when the step was compiled.
+struct StepContext {
+  dnnl::stream &stream;
+  std::byte *arena;
+  const RunInput &input;
+  const RunOutput &output;
+
+  template <typename T> T *at(size_t offset) const {
+    return reinterpret_cast<T *>(arena + offset);
+  }
+};
+
+// Where a step's data lie in the arena, known once the memory is planned.
+struct StepMemory {
+  std::vector<size_t> inputs;
+  size_t output = 0;
+  size_t scratch = 0;
+};
+
+using Run =
+    std::function<void(const StepContext &context, const StepMemory &memory)>;
+
+struct Step {
+  std::string implementation; // oneDNN's name of it, "winograd", or "loop"
+  size_t scratch_bytes = 0;
+  Run run;
+};
+
+} // namespace deeplab

@@ -1,0 +1,25 @@
+// The weights of an operation, read from the file and brought into the form
+// that the rewritten graph asks for: batch norm folded in, the branches of an
+// ASPP stacked tap by tap.
+#pragma once
+
+#include <vector>
+
+#include "core/safetensors.h"
+#include "graph/graph.h"
+
+namespace deeplab {
+
+struct ConvWeights {
+  Dims dims;                 // [out,in,kernel,kernel]
+  std::vector<float> kernel; // in that order
+  std::vector<float> bias;   // [out]
+};
+
+Result<ConvWeights> read_weights(const Safetensors &file, const Conv2d &conv);
+
+// The 1x1 convolution of the taps: output channel tap * classes + class. The
+// branches' biases are added at the centre.
+Result<ConvWeights> read_weights(const Safetensors &file, const AtrousTaps &op);
+
+} // namespace deeplab
