@@ -1,0 +1,13 @@
+// Tests are TypeScript, stripped of its types by swc; tsc checks the types (npm run lint).
+module.exports = {
+  testEnvironment: 'node',
+  testTimeout: 120_000,
+  roots: ['<rootDir>/lib', '<rootDir>/test'],
+  testMatch: ['<rootDir>/test/*.test.ts'],
+  transform: {
+    '\\.ts$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'commonjs' } },
+    ],
+  },
+};

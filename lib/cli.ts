@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+// The command line: what commands and options there are, and how failures end. The work of `segment` is in
+// lib/cli/segment.ts, that of the others in the modules they are named after.
+// Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
+
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
+import { doctor, formatDoctor } from './doctor';
+import { formatInspection, inspect } from './inspect';
+import { fromNative } from './native';
+import { version } from './version';
+
+function program(): Command {
+  // Set on the program before the commands are made, which inherit them.
+  const deeplab = new Command('deeplab')
+    .description('Semantic segmentation of images with the DeepLab networks.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, 'deeplab: ERR_INVALID_ARGUMENT: ')),
+    });
+
+  deeplab
+    .command('segment')
+    .description('Segment images: write label maps and overlays, print the classes.')
+    .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
+    .option('-o, --out <folder>', 'folder for the results', 'out')
+    .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
+    .addOption(new Option('--precision <precision>', 'precision of the network').choices(['auto', 'f32', 'bf16']))
+    .option('--device <device>', 'auto, cpu, cuda or cuda:<number>')
+    .option('--threads <number>', 'CPU threads (default: all)', parseThreads)
+    .option('--no-winograd', 'compute 3x3 convolutions directly: slower, closer to the reference')
+    .option('--overlay', 'write <name>.overlay.png only, the photo under its class colours')
+    .option('--labels', 'write <name>.labels.png only, an indexed PNG of class ids')
+    .option('--json', 'print one line of JSON per image')
+    .action(async (inputs: string[], options: SegmentCommandOptions) => {
+      if (!(await segmentCommand(inputs, options))) process.exitCode = 1;
+    });
+
+  deeplab
+    .command('inspect')
+    .description("Print a weights file's network: layers, shapes, multiply-accumulates, parameters, memory.")
+    .argument('<model>', 'weights file, or name of a packaged model')
+    .addOption(
+      new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
+        .argParser(parseSize)
+        .default({ width: 513, height: 513 }, '513x513'),
+    )
+    .option('--json', 'print JSON')
+    .action(async (model: string, options: { size: { width: number; height: number }; json?: boolean }) => {
+      const inspection = await inspect(model, options.size);
+      print(options.json ? JSON.stringify(inspection, null, 2) : formatInspection(inspection));
+    });
+
+  deeplab
+    .command('doctor')
+    .description('Print what this machine offers: CPU, oneDNN, precisions, memory, GPU.')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }) => {
+      const diagnosis = await doctor();
+      print(options.json ? JSON.stringify(diagnosis, null, 2) : formatDoctor(diagnosis));
+    });
+
+  return deeplab;
+}
+
+function parseThreads(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a positive integer.');
+  return Number(text);
+}
+
+function parseSize(text: string): { width: number; height: number } {
+  const [, width, height] = /^(\d+)x(\d+)$/.exec(text) ?? [];
+  if (width === undefined || height === undefined)
+    throw new InvalidArgumentError('Expected WIDTHxHEIGHT, as in 513x513.');
+  return { width: Number(width), height: Number(height) };
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Says what went wrong, unless commander has said so already, and returns the exit code. */
+function exitCodeOf(failure: unknown): number {
+  if (failure instanceof CommanderError) return failure.exitCode === 0 ? 0 : 2;
+  const { code, message } = fromNative(failure);
+  process.stderr.write(`deeplab: ${code}: ${message}\n`);
+  return code === 'ERR_INVALID_ARGUMENT' ? 2 : 1;
+}
+
+// `deeplab ... | head` closes the pipe early. That is no reason to leave images unsegmented, nor to complain.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
+program()
+  .parseAsync()
+  .catch((failure: unknown) => {
+    process.exitCode = exitCodeOf(failure);
+  });

@@ -1,0 +1,224 @@
+// A loaded model: the main class of the public API. It checks what the caller asks for, has images decoded, and hands
+// pixels to the native session, which queues, computes and cancels. Every failure becomes a DeepLabError here, so that
+// its stack leads to the caller.
+
+import os from 'node:os';
+import { DeepLabError } from './errors';
+import { decodeImage, type ImageInput } from './image';
+import { fromNative, type NativeModel, native } from './native';
+import { booleanRule, checkOptions, integerRule, type OptionRule, oneOfRule } from './options';
+import { vocPalette } from './palette';
+import { type ClassInfo, Segmentation } from './segmentation';
+import { resolveWeights } from './weights';
+
+/** Options of {@link DeepLab.load}. */
+export interface LoadOptions {
+  /**
+   * Where to compute. Default `auto`: a GPU if one can be used, else the CPU. A device that is named but cannot be had
+   * is an error: there is no silent fall-back.
+   */
+  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
+  /** Precision of the network. Default `auto`: the fastest that is accurate on the device (bf16 on CPUs with AMX). */
+  readonly precision?: 'auto' | 'f32' | 'bf16' | undefined;
+  /** CPU threads that one inference may use, 1..1024. Default: as many as the process may run in parallel. */
+  readonly threads?: number | undefined;
+  /**
+   * Winograd F(4x4,3x3) for the 3x3 convolutions in f32. Default true. Faster, at a relative error up to 1e-3 instead
+   * of 1e-5, and four times the memory for the weights of these convolutions.
+   */
+  readonly winograd?: boolean | undefined;
+  /** Number of image sizes whose compiled networks are kept, 1..1024; the least recently used goes first. Default 8. */
+  readonly cacheSize?: number | undefined;
+}
+
+/** Options of {@link DeepLab.segment}. */
+export interface SegmentOptions {
+  /** Whether the result has `scores`: 4 bytes for each pixel and class. Default false. */
+  readonly scores?: boolean | undefined;
+  /** Whether the result has `logits`. Default false. */
+  readonly logits?: boolean | undefined;
+  /** Cancels the call: it then rejects with ERR_ABORTED. */
+  readonly signal?: AbortSignal | undefined;
+  /** Most pixels that the image may have, against decompression bombs; false for no limit. Default 268402689. */
+  readonly limitInputPixels?: number | false | undefined;
+}
+
+const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
+  device: {
+    expected: 'auto, cpu, cuda or cuda:<number>',
+    accepts: (value) => typeof value === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(value),
+  },
+  precision: oneOfRule(['auto', 'f32', 'bf16']),
+  threads: integerRule(1, 1024),
+  winograd: booleanRule,
+  cacheSize: integerRule(1, 1024),
+};
+
+const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
+  scores: booleanRule,
+  logits: booleanRule,
+  signal: {
+    expected: 'AbortSignal',
+    // Not by instanceof: polyfills and other realms have classes of their own.
+    accepts: (value) =>
+      typeof (value as AbortSignal | null)?.addEventListener === 'function' && 'aborted' in Object(value),
+  },
+  limitInputPixels: {
+    expected: 'positive integer or false',
+    accepts: (value) => value === false || (Number.isSafeInteger(value) && (value as number) > 0),
+  },
+};
+
+/**
+ * A DeepLab network with its weights, ready to segment images. One model takes any number of calls at once: they are
+ * queued and run one after the other, each on all its threads, and never on the threads that Node needs for files.
+ *
+ * @example
+ * ```ts
+ * import { DeepLab } from 'deeplab';
+ *
+ * const model = await DeepLab.load(modelPath, { precision: 'auto' });
+ * const { labels, width, height } = await model.segment(photoPath);
+ * const centre = labels[(height >> 1) * width + (width >> 1)];
+ * console.log(model.classes[centre].name);
+ * await model.close();
+ * ```
+ */
+export class DeepLab {
+  /** The classes that the model knows, by id. Without a palette in the weights file, the colours are PASCAL VOC's. */
+  readonly classes: readonly ClassInfo[];
+  /** Such as `deeplab_v2`. */
+  readonly architecture: string;
+  /** Such as `resnet101`. */
+  readonly backbone: string;
+  /** The device in use, never `auto`: `cpu` or `cuda:0`. */
+  readonly device: string;
+  /** The precision in use. */
+  readonly precision: 'f32' | 'bf16';
+  /** CPU threads that one inference uses. */
+  readonly threads: number;
+  /** The `__metadata__` of the weights file, as it stands there. */
+  readonly metadata: Readonly<Record<string, string>>;
+
+  readonly #native: NativeModel;
+  readonly #running = new Set<Promise<Segmentation>>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(loaded: NativeModel) {
+    const { info } = loaded;
+    const palette = info.palette.length > 0 ? info.palette : vocPalette(info.classes.length);
+    this.classes = info.classes.map((name, id) => ({ id, name, color: palette[id] ?? [0, 0, 0] }));
+    this.architecture = info.architecture;
+    this.backbone = info.backbone;
+    this.device = info.device;
+    this.precision = info.precision;
+    this.threads = info.threads;
+    this.metadata = info.metadata;
+    this.#native = loaded;
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @param pathOrName - Path of a `.safetensors` file, or name of a model in this package's weights folder.
+   * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION,
+   * ERR_DEVICE_UNAVAILABLE, ERR_OUT_OF_MEMORY, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option.
+   */
+  static async load(pathOrName: string, options: LoadOptions = {}): Promise<DeepLab> {
+    checkOptions(options, loadRules);
+    const file = await resolveWeights(pathOrName);
+    const addon = native();
+    try {
+      const loaded = await addon.loadModel(file, {
+        device: options.device ?? 'auto',
+        precision: options.precision ?? 'auto',
+        threads: options.threads ?? os.availableParallelism(),
+        winograd: options.winograd ?? true,
+        cacheSize: options.cacheSize ?? 8,
+      });
+      return new DeepLab(loaded);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /**
+   * Says of each pixel of an image which class it belongs to.
+   *
+   * @param input - A file path, the bytes of an encoded image, decoded pixels or a sharp instance.
+   * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_CLOSED;
+   * ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels that do not have the size they say.
+   *
+   * @example
+   * ```ts
+   * import { DeepLab } from 'deeplab';
+   *
+   * const model = await DeepLab.load(modelPath);
+   * const pixels = { data: new Uint8Array(64 * 48 * 3), width: 64, height: 48, channels: 3 };
+   * const result = await model.segment(pixels, { scores: true, signal: AbortSignal.timeout(60_000) });
+   * console.log(result.scores.length === model.classes.length * 48 * 64); // true
+   * await model.close();
+   * ```
+   */
+  async segment(input: ImageInput, options: SegmentOptions = {}): Promise<Segmentation> {
+    checkOptions(options, segmentRules);
+    if (this.#closing !== undefined) throw new DeepLabError('ERR_CLOSED', 'The model is closed');
+    const run = this.#run(input, options);
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  async #run(input: ImageInput, { scores = false, logits = false, signal, limitInputPixels }: SegmentOptions) {
+    throwIfAborted(signal);
+    const image = await decodeImage(input, limitInputPixels);
+    throwIfAborted(signal);
+    let cancel: (() => void) | undefined;
+    try {
+      const { data, width, height, channels } = image;
+      const request = this.#native.segment(data, width, height, channels, { scores, logits });
+      cancel = () => this.#native.cancel(request.id);
+      signal?.addEventListener('abort', cancel, { once: true });
+      return new Segmentation(await request.result, image, this.classes);
+    } catch (cause) {
+      const error = fromNative(cause);
+      throw error.code === 'ERR_ABORTED' ? aborted(signal) : error;
+    } finally {
+      if (cancel !== undefined) signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  /**
+   * Finishes the calls that were made before, then frees the weights. Later calls of `segment` reject with ERR_CLOSED;
+   * later calls of `close` return the same promise.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    try {
+      await this.#native.close();
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** For `await using model = await DeepLab.load(...)`: the same as {@link DeepLab.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw aborted(signal);
+}
+
+function aborted(signal: AbortSignal | undefined): DeepLabError {
+  return new DeepLabError('ERR_ABORTED', 'The segmentation was aborted', { cause: signal?.reason });
+}

@@ -1,0 +1,71 @@
+// The catalogue of everything that can go wrong: one class, one stable code per kind of failure. docs/errors.md is
+// generated from `errorCatalogue` (UPDATE_DOCS=1 npx jest errors), so the text a user reads there is the text here.
+
+/** What each code means and what to do about it, by code. */
+export const errorCatalogue = {
+  ERR_INVALID_ARGUMENT:
+    'An argument or option has the wrong type, range or shape. The message says what was expected and what came.',
+  ERR_NOT_FOUND: 'A file, folder or named model does not exist, or may not be read.',
+  ERR_INVALID_WEIGHTS:
+    'A weights file is damaged or is not what its header says: truncated, overlapping tensors, wrong shapes, missing tensors, values that are not finite. The message names the tensor. Fetch or export the file again.',
+  ERR_UNSUPPORTED_MODEL:
+    'A weights file is sound, but describes a network that this version cannot build. The message names the metadata key and the values it may have.',
+  ERR_UNSUPPORTED_PRECISION:
+    'The device cannot compute in the precision asked for. `deeplab doctor` lists the precisions it has; `auto` always works.',
+  ERR_DEVICE_UNAVAILABLE:
+    'The device asked for cannot be had on this machine. The message says what is missing. There is no silent fall-back: ask for `auto` or `cpu` to run without it.',
+  ERR_INVALID_IMAGE: 'The input is not an image that can be decoded: an unknown format, or damaged data.',
+  ERR_IMAGE_TOO_LARGE: 'The image has more pixels than `limitInputPixels` allows.',
+  ERR_OUT_OF_MEMORY:
+    'The image needs more memory than is available. The message says how much. The model stays usable for smaller images.',
+  ERR_CLOSED: 'The model was closed before the call.',
+  ERR_ABORTED: "The call's AbortSignal was aborted.",
+  ERR_WRITE: 'An output file could not be written. Nothing was left behind under its name.',
+  ERR_NATIVE_ADDON: 'The native addon could not be loaded. The message lists what was tried and how to build it.',
+  ERR_INTERNAL: 'A fault in this library. Please report it, with the message.',
+} as const;
+
+/** A stable error code; see {@link errorCatalogue}. */
+export type DeepLabErrorCode = keyof typeof errorCatalogue;
+
+/**
+ * The only error that this library throws or rejects with. `code` is stable across versions, `message` is for people.
+ *
+ * @example
+ * ```ts
+ * import { DeepLab, DeepLabError } from 'deeplab';
+ *
+ * try {
+ *   await DeepLab.load('no/such/model.safetensors');
+ * } catch (error) {
+ *   if (!(error instanceof DeepLabError)) throw error;
+ *   console.log(error.code); // ERR_NOT_FOUND
+ * }
+ * ```
+ */
+export class DeepLabError extends Error {
+  override readonly name = 'DeepLabError';
+  readonly code: DeepLabErrorCode;
+
+  constructor(code: DeepLabErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** "Expected positive integer for threads but received -1 of type number", as an ERR_INVALID_ARGUMENT. */
+export function invalidArgument(name: string, expected: string, received: unknown): DeepLabError {
+  return new DeepLabError(
+    'ERR_INVALID_ARGUMENT',
+    `Expected ${expected} for ${name} but received ${shown(received)} of type ${typeof received}`,
+  );
+}
+
+/** Primitives as they would be typed, objects by the name of their class: never the contents of a buffer. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'function' || (typeof value === 'object' && value !== null)) {
+    return value.constructor?.name ?? 'object';
+  }
+  return String(value);
+}

@@ -1,0 +1,140 @@
+// The door to the native addon: the only file that touches the .node binary. It finds and loads it, types what it
+// exports, and turns its failures into DeepLabErrors that carry the caller's JavaScript stack.
+
+import path from 'node:path';
+import { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
+
+/** Options of a load, all decided: lib/deeplab.ts validates and fills in the defaults. */
+export interface NativeLoadOptions {
+  readonly device: string;
+  readonly precision: 'auto' | 'f32' | 'bf16';
+  /** Threads that one inference may use; at least 1. */
+  readonly threads: number;
+  readonly winograd: boolean;
+  /** Number of image sizes whose compiled networks are kept. */
+  readonly cacheSize: number;
+}
+
+/** What the header of a weights file says, parsed and validated natively. */
+export interface NativeModelConfig {
+  readonly architecture: string;
+  readonly backbone: string;
+  readonly outputStride: number;
+  readonly asppRates: readonly number[];
+  readonly classes: readonly string[];
+  /** RGB triples 0..255, one per class; empty where the file has no palette. */
+  readonly palette: readonly (readonly [number, number, number])[];
+  /** The file's `__metadata__`, as it stands. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface NativeModelInfo extends NativeModelConfig {
+  readonly device: string;
+  readonly precision: 'f32' | 'bf16';
+  readonly threads: number;
+}
+
+export interface NativeSegmentOptions {
+  /** Softmax of the logits at the image's size, float [C,H,W]. */
+  readonly scores: boolean;
+  /** The network's own output before upsampling, float [C,h,w]. */
+  readonly logits: boolean;
+}
+
+export interface NativeSegmentResult {
+  /** Class of each pixel, row by row, uint8 [H,W]. */
+  readonly labels: Uint8Array;
+  readonly scores?: Float32Array;
+  readonly logits?: { readonly data: Float32Array; readonly shape: readonly number[] };
+}
+
+export interface NativeModel {
+  readonly info: NativeModelInfo;
+  /** Copies `pixels` (uint8 [H,W,channels], channels 1, 3 or 4) and queues the request; validates synchronously. */
+  segment(
+    pixels: Uint8Array,
+    width: number,
+    height: number,
+    channels: number,
+    options: NativeSegmentOptions,
+  ): { readonly id: number; readonly result: Promise<NativeSegmentResult> };
+  /** Makes the request reject with ERR_ABORTED, at once if it waits, else before its next layer. */
+  cancel(id: number): void;
+  /** Finishes what is queued, then frees the weights. Later requests are rejected with ERR_CLOSED. */
+  close(): Promise<void>;
+}
+
+export interface NativeLayer {
+  readonly name: string;
+  readonly op: string;
+  /** Output shape, [N,C,H,W]. */
+  readonly output: readonly number[];
+  /** Multiply-accumulates. */
+  readonly macs: number;
+  readonly parameters: number;
+}
+
+export interface NativeInspection extends NativeModelConfig {
+  readonly layers: readonly NativeLayer[];
+  readonly macs: number;
+  readonly parameters: number;
+  /** Planned activation memory in f32, bytes: with buffers reused, and the sum without reuse. */
+  readonly activationBytes: number;
+  readonly activationBytesWithoutReuse: number;
+}
+
+export interface NativeSystem {
+  readonly cpu: { readonly name: string; readonly cores: number; readonly features: readonly string[] };
+  readonly onednn: { readonly version: string; readonly isa: string };
+  readonly precisions: readonly ('f32' | 'bf16')[];
+  readonly autoPrecision: 'f32' | 'bf16';
+  readonly memory: { readonly totalBytes: number; readonly availableBytes: number };
+  readonly gpu: { readonly available: boolean; readonly reason: string };
+}
+
+interface NativeAddon {
+  loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  inspectModel(path: string, width: number, height: number): NativeInspection;
+  /** The implementation that was chosen for each layer, as [layer, oneDNN's name or "winograd+..." or "loop"]. */
+  cpuImplementations(
+    path: string,
+    precision: 'f32' | 'bf16',
+    winograd: boolean,
+    width: number,
+    height: number,
+  ): [string, string][];
+  system(): NativeSystem;
+}
+
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded at the first call. Throws ERR_NATIVE_ADDON with what was tried. */
+export function native(): NativeAddon {
+  if (addon === undefined) {
+    const root = path.join(__dirname, '..');
+    try {
+      addon = require('node-gyp-build')(root) as NativeAddon;
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new DeepLabError(
+        'ERR_NATIVE_ADDON',
+        [
+          `The native addon for ${process.platform}-${process.arch} could not be loaded: ${why}`,
+          'Possible solutions:',
+          `  - build it from source: (cd ${root} && npm run setup && npm run build:native)`,
+          '  - on Debian or Ubuntu, its library is in the package libdnnl2: apt-get install libdnnl2',
+        ].join('\n'),
+        { cause },
+      );
+    }
+  }
+  return addon;
+}
+
+/** Rethrows a failure of the addon as a DeepLabError; `error.code` and the message come from C++. */
+export function fromNative(error: unknown): DeepLabError {
+  if (error instanceof DeepLabError) return error;
+  const { code, message } = (error ?? {}) as { readonly code?: string; readonly message?: string };
+  const known = code !== undefined && Object.hasOwn(errorCatalogue, code);
+  return new DeepLabError(known ? (code as DeepLabErrorCode) : 'ERR_INTERNAL', message ?? String(error));
+}

@@ -1,0 +1,26 @@
+// Writes files so that nobody ever sees half of one. What is in them is the caller's.
+
+import { randomUUID } from 'node:crypto';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { DeepLabError } from './errors';
+
+/**
+ * Writes `data` to `file`, replacing it if it exists. The bytes go to a temporary file in the same folder, which is then
+ * renamed: `file` is always either what it was or complete. Folders on the way to it are made.
+ *
+ * @throws ERR_WRITE, with the reason; the temporary file is removed.
+ */
+export async function writeFileAtomically(file: string, data: Uint8Array): Promise<void> {
+  const folder = path.dirname(file);
+  const temporary = path.join(folder, `.${randomUUID()}.tmp`);
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(temporary, data, { flag: 'wx' });
+    await rename(temporary, file);
+  } catch (cause) {
+    // That the removal fails too, as in a folder that does not exist, says nothing new.
+    await rm(temporary, { force: true }).catch(() => {});
+    throw new DeepLabError('ERR_WRITE', `${file} cannot be written: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,41 @@
+// Builds the native addon with cmake-js. Used by npm run build:native, by the install script and by binding.gyp.
+//
+//   node scripts/cmake.js [config] [folder] [cmake-js options ...]
+//
+// config: Release (the default) or Debug. folder: where CMake works and leaves deeplab.node, build/<config> by default.
+// Every folder keeps its own CMake cache, so a configuration is never built with another one's settings.
+
+const { spawnSync } = require('node:child_process');
+const os = require('node:os');
+const path = require('node:path');
+
+const root = path.join(__dirname, '..');
+const [config = 'Release', folder = path.join('build', config), ...options] = process.argv.slice(2);
+
+function cmakeJs() {
+  try {
+    return require.resolve('cmake-js/bin/cmake-js', { paths: [root] });
+  } catch {
+    console.error(
+      `cmake-js is not installed, and without it the native addon cannot be built. In ${root}: npm run setup`,
+    );
+    process.exit(1);
+  }
+}
+
+// node-gyp runs this from a make of its own, whose flags would confuse the make or ninja that CMake starts.
+const env = { ...process.env };
+for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES']) delete env[name];
+
+const { status, error } = spawnSync(
+  process.execPath,
+  [
+    cmakeJs(),
+    'build',
+    ...['--directory', root, '--config', config, '--out', path.resolve(root, folder), '--log-level', 'warn'],
+    ...['--parallel', String(os.availableParallelism()), ...options],
+  ],
+  { cwd: root, env, stdio: 'inherit' },
+);
+if (error) console.error(`cmake-js could not be started: ${error.message}`);
+process.exit(status ?? 1);

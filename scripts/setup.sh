@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and test: system packages, then node_modules. Silent where nothing is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+node=$(command -v node >/dev/null && node -p 'process.versions.node.split(".")[0]' || echo 0)
+if ((node < 20)); then
+  echo "Node.js 20 or later is needed: https://nodejs.org" >&2
+  exit 1
+fi
+
+have() { command -v "$1" >/dev/null; }
+have_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -E -x c++ - >/dev/null 2>&1; }
+
+missing=()
+have cmake || missing+=(cmake)
+have ninja || have make || missing+=(ninja-build)
+have g++ || missing+=(g++)
+have_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
+have_header nlohmann/json.hpp || missing+=(nlohmann-json3-dev)
+((${#missing[@]} == 0)) || bash scripts/apt.sh "${missing[@]}"
+
+# npm writes this file last.
+if [[ package-lock.json -nt node_modules/.package-lock.json ]]; then
+  echo "Installing node_modules"
+  npm ci --ignore-scripts --no-audit --no-fund
+fi

@@ -1,0 +1,83 @@
+// A trained network on real photos: the labels of the CamVid validation images are those that PyTorch computes
+// (test/parity/camvid.py wrote them), and the published figures of the model come out. Needs ../shared.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import sharp from 'sharp';
+import { DeepLab, type LoadOptions } from '../lib';
+import { native } from '../lib/native';
+
+const shared = path.join(__dirname, '..', '..', 'shared');
+const weights = path.join(shared, 'models', 'deeplabv2-resnet101-camvid.safetensors');
+const split = path.join(shared, 'data', 'camvid', 'val');
+const there = existsSync(weights) && existsSync(split);
+const bf16 = native().system().precisions.includes('bf16');
+
+/** The label maps that PyTorch computes, uint8 [101,360,480]; the format is described in test/parity/camvid.py. */
+function referenceLabels(): Uint8Array {
+  const maps = gunzipSync(readFileSync(path.join(__dirname, 'parity', 'references', 'camvid-val-labels.gz')));
+  const [width, height] = [480, 360];
+  for (let i = 0; i < maps.length; i++) {
+    if (i % (width * height) >= width) maps[i] = (maps[i] as number) ^ (maps[i - width] as number);
+  }
+  return maps;
+}
+
+/** Segments all images; counts what the labels agree with. */
+async function evaluate(options: LoadOptions) {
+  const reference = referenceLabels();
+  const model = await DeepLab.load(weights, options);
+  const count = model.classes.length;
+  const confusion = new Float64Array(count * count); // [truth, prediction]
+  let [pixels, agreeing] = [0, 0];
+  for (const image of readdirSync(path.join(split, 'images')).sort()) {
+    const { labels } = await model.segment(path.join(split, 'images', image));
+    const truth = await sharp(path.join(split, 'labels', image))
+      .extractChannel(0)
+      .raw()
+      .toBuffer();
+    for (const [i, label] of labels.entries()) {
+      if (label === reference[pixels + i]) agreeing++;
+      const known = truth[i] as number;
+      if (known < count) (confusion[known * count + label] as number)++;
+    }
+    pixels += labels.length;
+  }
+  await model.close();
+  expect(pixels).toBe(reference.length);
+  return { agreement: agreeing / pixels, ...figures(confusion, count) };
+}
+
+/** Mean intersection over union and pixel accuracy, in per cent. */
+function figures(confusion: Float64Array, count: number) {
+  let [correct, known, iou] = [0, 0, 0];
+  for (let k = 0; k < count; k++) {
+    let [truths, predictions] = [0, 0];
+    for (let j = 0; j < count; j++) {
+      truths += confusion[k * count + j] as number;
+      predictions += confusion[j * count + k] as number;
+    }
+    const hits = confusion[k * count + k] as number;
+    correct += hits;
+    known += truths;
+    iou += hits / (truths + predictions - hits);
+  }
+  return { meanIou: (100 * iou) / count, accuracy: (100 * correct) / known };
+}
+
+if (!there) console.warn(`skipped: ${weights} and ${split} are not both there`);
+
+(there ? describe : describe.skip)('CamVid validation (needs ../shared)', () => {
+  it('has PyTorch labels and the published mIoU in f32', async () => {
+    const { agreement, meanIou, accuracy } = await evaluate({ precision: 'f32' });
+    expect(agreement).toBeGreaterThanOrEqual(0.9995);
+    expect(Math.abs(meanIou - 51.978)).toBeLessThanOrEqual(0.05);
+    expect(Math.abs(accuracy - 86.566)).toBeLessThanOrEqual(0.05);
+  });
+
+  (bf16 ? it : it.skip)('has PyTorch labels in bf16 (where the CPU has it)', async () => {
+    const { agreement } = await evaluate({ precision: 'bf16' });
+    expect(agreement).toBeGreaterThanOrEqual(0.99);
+  });
+});

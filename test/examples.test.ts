@@ -1,0 +1,64 @@
+// Runs every @example of the library's documentation as it stands there, with `modelPath` and `photoPath` given.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import sharp from 'sharp';
+import * as deeplab from '../lib';
+import { temporaryFolder } from './folder';
+import { randomImage, randomModel } from './models';
+
+interface Example {
+  readonly place: string;
+  readonly code: string;
+}
+
+function examplesOf(file: string): Example[] {
+  const source = readFileSync(path.join(lib, file), 'utf8');
+  return Array.from(source.matchAll(/@example\n[ ]*\* ```ts\n(.*?)\n[ ]*\* ```/gs), ({ 1: block = '', index }) => ({
+    place: `${file}:${source.slice(0, index).split('\n').length}`,
+    code: block.replaceAll(/^ *\* ?/gm, ''),
+  }));
+}
+
+const lib = path.join(__dirname, '../lib');
+const examples = readdirSync(lib)
+  .filter((file) => file.endsWith('.ts'))
+  .flatMap(examplesOf);
+
+const AsyncFunction = (async () => {}).constructor as new (
+  ...code: readonly string[]
+) => (...values: readonly unknown[]) => Promise<void>;
+
+/** Imports become the same modules by other means, since a function cannot hold import statements. */
+function withoutImports(code: string): string {
+  return code
+    .replaceAll(/^import (\{.*\}) from '(.*)';$/gm, "const $1 = load('$2');")
+    .replaceAll(/^import (\w+) from '(.*)';$/gm, "const $1 = load('$2');");
+}
+
+const load = (name: string): unknown => (name === 'deeplab' ? deeplab : require(name));
+const folder = temporaryFolder();
+const photoPath = path.join(folder, 'photo.png');
+const before = process.cwd();
+let modelPath: string;
+
+beforeAll(async () => {
+  modelPath = await randomModel({ backbone: 'resnet50' });
+  const { data, width, height, channels } = randomImage(49, 33, 1);
+  await sharp(data, { raw: { width, height, channels } }).png().toFile(photoPath);
+  process.chdir(folder);
+  jest.spyOn(console, 'log').mockImplementation(() => {});
+});
+afterAll(() => process.chdir(before));
+
+test('every public function and class has an example', () => {
+  const shown = examples.map(({ code }) => code).join('\n');
+  for (const name of Object.keys(deeplab).filter((name) => !['errorCatalogue', 'Segmentation'].includes(name))) {
+    expect(shown).toMatch(new RegExp(`import \\{.*\\b${name}\\b.*\\} from 'deeplab'`));
+  }
+});
+
+test.each(examples)('$place runs', async ({ code }) => {
+  const example = new AsyncFunction('load', 'modelPath', 'photoPath', withoutImports(code));
+  await example(load, modelPath, photoPath);
+});

@@ -1,0 +1,54 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { resolveWeights } from '../lib/weights';
+import { temporaryFolder } from './folder';
+
+const folder = temporaryFolder();
+const packaged = path.join(__dirname, '../weights');
+
+test('an absolute path is taken as it is', async () => {
+  const file = path.join(folder, 'model.safetensors');
+  await writeFile(file, '');
+  expect(await resolveWeights(file)).toBe(file);
+});
+
+test('a relative path is made absolute', async () => {
+  expect(await resolveWeights('package.json')).toBe(path.resolve('package.json'));
+});
+
+test('a name means a file of the weights folder of this package', async () => {
+  const name = `test-${process.pid}`;
+  const file = path.join(packaged, `${name}.safetensors`);
+  await mkdir(packaged, { recursive: true });
+  await writeFile(file, '');
+  try {
+    expect(await resolveWeights(name)).toBe(file);
+  } finally {
+    await rm(file);
+  }
+});
+
+test('what is not there is ERR_NOT_FOUND, with the places', async () => {
+  await expect(resolveWeights('no-such-model')).rejects.toMatchObject({
+    code: 'ERR_NOT_FOUND',
+    message: `There is no weights file "no-such-model": looked for ${path.resolve('no-such-model')} and ${path.join(packaged, 'no-such-model.safetensors')}`,
+  });
+});
+
+test('a path is not looked for in the weights folder', async () => {
+  const error = await resolveWeights('models/none.safetensors').catch((failure: Error) => failure);
+  expect(error).toMatchObject({ code: 'ERR_NOT_FOUND' });
+  expect(String(error)).not.toContain(packaged);
+});
+
+test('a folder is not a weights file', async () => {
+  await expect(resolveWeights(folder)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' });
+});
+
+test('a path with a null byte is ERR_NOT_FOUND too', async () => {
+  await expect(resolveWeights('a\0b')).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' });
+});
+
+test.each([undefined, null, 5, '', {}])('%p is not a path', async (value) => {
+  await expect(resolveWeights(value as string)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+});
