@@ -13,36 +13,33 @@
 namespace deeplab {
 namespace {
 
-Model open_or_throw(const Napi::CallbackInfo &info) {
+Model open_or_throw(const Napi::CallbackInfo& info) {
   auto model = open_model(string_argument(info[0], "path"));
-  if (!model.ok())
-    throw to_error(info.Env(), model.status());
+  if (!model.ok()) throw to_error(info.Env(), model.status());
   return std::move(*model);
 }
 
-Shape image_argument(const Napi::Value &width, const Napi::Value &height) {
+Shape image_argument(const Napi::Value& width, const Napi::Value& height) {
   return {1, 3, integer_argument(height, "height", 1, kMaxImageSide),
           integer_argument(width, "width", 1, kMaxImageSide)};
 }
 
 // inspectModel(path, width, height): NativeInspection
-Napi::Value inspect_model(const Napi::CallbackInfo &info) {
+Napi::Value inspect_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Model model = open_or_throw(info);
   auto cost = graph_cost(model.graph, image_argument(info[1], info[2]));
-  if (!cost.ok())
-    throw to_error(env, cost.status());
+  if (!cost.ok()) throw to_error(env, cost.status());
 
   Napi::Object result = Napi::Object::New(env);
   set_config(result, model.config);
   Napi::Array layers = Napi::Array::New(env, cost->layers.size());
   for (uint32_t i = 0; i < cost->layers.size(); ++i) {
-    const LayerCost &layer = cost->layers[i];
+    const LayerCost& layer = cost->layers[i];
     Napi::Object object = Napi::Object::New(env);
     object["name"] = layer.name;
     object["op"] = layer.op;
-    object["output"] = to_array(env, Dims{layer.output.n, layer.output.c,
-                                          layer.output.h, layer.output.w});
+    object["output"] = to_array(env, Dims{layer.output.n, layer.output.c, layer.output.h, layer.output.w});
     object["macs"] = static_cast<double>(layer.macs);
     object["parameters"] = static_cast<double>(layer.parameters);
     layers[i] = object;
@@ -51,37 +48,30 @@ Napi::Value inspect_model(const Napi::CallbackInfo &info) {
   result["macs"] = static_cast<double>(cost->macs);
   result["parameters"] = static_cast<double>(cost->parameters);
   result["activationBytes"] = static_cast<double>(cost->activation_bytes);
-  result["activationBytesWithoutReuse"] =
-      static_cast<double>(cost->activation_bytes_without_reuse);
+  result["activationBytesWithoutReuse"] = static_cast<double>(cost->activation_bytes_without_reuse);
   return result;
 }
 
 // cpuImplementations(path, precision, winograd, width, height): [layer,
 // implementation][]
-Napi::Value list_cpu_implementations(const Napi::CallbackInfo &info) {
+Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Model model = open_or_throw(info);
   NetworkOptions options;
-  options.precision = string_argument(info[1], "precision") == "bf16"
-                          ? Precision::kBF16
-                          : Precision::kF32;
+  options.precision = string_argument(info[1], "precision") == "bf16" ? Precision::kBF16 : Precision::kF32;
   options.winograd = info[2].ToBoolean();
   options.threads = available_cores();
-  auto layers = cpu_implementations(model.graph, model.file, options,
-                                    image_argument(info[3], info[4]));
-  if (!layers.ok())
-    throw to_error(env, layers.status());
+  auto layers = cpu_implementations(model.graph, model.file, options, image_argument(info[3], info[4]));
+  if (!layers.ok()) throw to_error(env, layers.status());
   Napi::Array result = Napi::Array::New(env, layers->size());
   for (uint32_t i = 0; i < layers->size(); ++i) {
-    result[i] =
-        to_array(env, std::vector<std::string>{(*layers)[i].layer,
-                                               (*layers)[i].implementation});
+    result[i] = to_array(env, std::vector<std::string>{(*layers)[i].layer, (*layers)[i].implementation});
   }
   return result;
 }
 
 // system(): NativeSystem
-Napi::Value describe_system(const Napi::CallbackInfo &info) {
+Napi::Value describe_system(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CpuDescription description = describe_cpu();
   Napi::Object cpu = Napi::Object::New(env);
@@ -92,8 +82,7 @@ Napi::Value describe_system(const Napi::CallbackInfo &info) {
   onednn["version"] = description.onednn_version;
   onednn["isa"] = description.onednn_isa;
   std::vector<std::string> precisions;
-  for (const Precision precision : cpu_backend()->precisions())
-    precisions.push_back(precision_name(precision));
+  for (const Precision precision : cpu_backend()->precisions()) precisions.push_back(precision_name(precision));
   const SystemMemory system = system_memory();
   Napi::Object memory = Napi::Object::New(env);
   memory["totalBytes"] = static_cast<double>(system.total_bytes);
@@ -113,24 +102,19 @@ Napi::Value describe_system(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  auto *environment = new Environment(env);
-  env.SetInstanceData(environment); // deleted with the environment
+  auto* environment = new Environment(env);
+  env.SetInstanceData(environment);  // deleted with the environment
   environment->model_class = Napi::Persistent(ModelObject::define(env));
-  exports["loadModel"] =
-      Napi::Function::New<ModelObject::load>(env, "loadModel");
-  exports["inspectModel"] =
-      Napi::Function::New<inspect_model>(env, "inspectModel");
-  exports["cpuImplementations"] =
-      Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
+  exports["loadModel"] = Napi::Function::New<ModelObject::load>(env, "loadModel");
+  exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
+  exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   return exports;
 }
 
-} // namespace
-} // namespace deeplab
+}  // namespace
+}  // namespace deeplab
 
-static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) {
-  return deeplab::initialize(env, exports);
-}
+static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) { return deeplab::initialize(env, exports); }
 
 NODE_API_MODULE(deeplab, initialize_addon)

@@ -7,72 +7,57 @@
 namespace deeplab {
 namespace {
 
-Napi::Error wrong_argument(Napi::Env env, const char *name,
-                           const std::string &expected) {
-  return to_error(
-      env, error(Code::kInvalidArgument, "Expected ", expected, " for ", name));
+Napi::Error wrong_argument(Napi::Env env, const char* name, const std::string& expected) {
+  return to_error(env, error(Code::kInvalidArgument, "Expected ", expected, " for ", name));
 }
 
-} // namespace
+}  // namespace
 
-Napi::Array to_array(Napi::Env env, const std::vector<std::string> &values) {
+Napi::Array to_array(Napi::Env env, const std::vector<std::string>& values) {
   Napi::Array array = Napi::Array::New(env, values.size());
-  for (uint32_t i = 0; i < values.size(); ++i)
-    array[i] = Napi::String::New(env, values[i]);
+  for (uint32_t i = 0; i < values.size(); ++i) array[i] = Napi::String::New(env, values[i]);
   return array;
 }
 
-Napi::Array to_array(Napi::Env env, const Dims &dims) {
+Napi::Array to_array(Napi::Env env, const Dims& dims) {
   Napi::Array array = Napi::Array::New(env, dims.size());
-  for (uint32_t i = 0; i < dims.size(); ++i)
-    array[i] = static_cast<double>(dims[i]);
+  for (uint32_t i = 0; i < dims.size(); ++i) array[i] = static_cast<double>(dims[i]);
   return array;
 }
 
-void set_config(Napi::Object object, const ModelConfig &config) {
+void set_config(Napi::Object object, const ModelConfig& config) {
   const Napi::Env env = object.Env();
   object["architecture"] = config.architecture;
   object["backbone"] = config.backbone;
   object["outputStride"] = config.output_stride;
-  object["asppRates"] =
-      to_array(env, Dims(config.aspp_rates.begin(), config.aspp_rates.end()));
+  object["asppRates"] = to_array(env, Dims(config.aspp_rates.begin(), config.aspp_rates.end()));
   object["classes"] = to_array(env, config.classes);
   Napi::Array palette = Napi::Array::New(env, config.palette.size());
   for (uint32_t i = 0; i < config.palette.size(); ++i) {
-    palette[i] =
-        to_array(env, Dims(config.palette[i].begin(), config.palette[i].end()));
+    palette[i] = to_array(env, Dims(config.palette[i].begin(), config.palette[i].end()));
   }
   object["palette"] = palette;
   Napi::Object metadata = Napi::Object::New(env);
-  for (const auto &[key, value] : config.metadata)
-    metadata[key] = value;
+  for (const auto& [key, value] : config.metadata) metadata[key] = value;
   object["metadata"] = metadata;
 }
 
-std::string string_argument(const Napi::Value &value, const char *name) {
-  if (!value.IsString())
-    throw wrong_argument(value.Env(), name, "a string");
+std::string string_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) throw wrong_argument(value.Env(), name, "a string");
   return value.As<Napi::String>().Utf8Value();
 }
 
-int64_t integer_argument(const Napi::Value &value, const char *name,
-                         int64_t min, int64_t max) {
-  const double number =
-      value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-  if (!(number >= static_cast<double>(min) &&
-        number <= static_cast<double>(max)) ||
-      number != std::floor(number)) {
-    throw wrong_argument(value.Env(), name,
-                         "an integer from " + std::to_string(min) + " to " +
-                             std::to_string(max));
+int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min, int64_t max) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(number >= static_cast<double>(min) && number <= static_cast<double>(max)) || number != std::floor(number)) {
+    throw wrong_argument(value.Env(), name, "an integer from " + std::to_string(min) + " to " + std::to_string(max));
   }
   return static_cast<int64_t>(number);
 }
 
-Napi::Object object_argument(const Napi::Value &value, const char *name) {
-  if (!value.IsObject())
-    throw wrong_argument(value.Env(), name, "an object");
+Napi::Object object_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) throw wrong_argument(value.Env(), name, "an object");
   return value.As<Napi::Object>();
 }
 
-} // namespace deeplab
+}  // namespace deeplab

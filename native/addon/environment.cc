@@ -5,33 +5,27 @@ namespace {
 
 // Node calls this on the JavaScript thread, or with a null `env` for tasks left
 // over at its end.
-void run_task(napi_env env, napi_value, void *, void *data) {
-  const std::unique_ptr<Gate::Task> task(static_cast<Gate::Task *>(data));
-  if (env == nullptr)
-    return;
+void run_task(napi_env env, napi_value, void*, void* data) {
+  const std::unique_ptr<Gate::Task> task(static_cast<Gate::Task*>(data));
+  if (env == nullptr) return;
   const Napi::HandleScope scope(env);
   (*task)(env);
 }
 
-} // namespace
+}  // namespace
 
 Gate::Gate(Napi::Env env) {
-  const napi_status status = napi_create_threadsafe_function(
-      env, nullptr, nullptr, Napi::String::New(env, "deeplab"), 0, 1, nullptr,
-      nullptr, nullptr, run_task, &function_);
-  if (status != napi_ok)
-    throw Napi::Error::New(env, "cannot create a thread-safe function");
+  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "deeplab"),
+                                                             0, 1, nullptr, nullptr, nullptr, run_task, &function_);
+  if (status != napi_ok) throw Napi::Error::New(env, "cannot create a thread-safe function");
   napi_unref_threadsafe_function(env, function_);
 }
 
 void Gate::post(Task task) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!open_)
-    return;
-  auto *data = new Task(std::move(task));
-  if (napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) !=
-      napi_ok)
-    delete data;
+  if (!open_) return;
+  auto* data = new Task(std::move(task));
+  if (napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok) delete data;
 }
 
 void Gate::set_busy(Napi::Env env, bool busy) {
@@ -44,8 +38,7 @@ void Gate::set_busy(Napi::Env env, bool busy) {
 
 void Gate::close() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!open_)
-    return;
+  if (!open_) return;
   open_ = false;
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }
@@ -58,40 +51,32 @@ Environment::Environment(Napi::Env env) : gate_(std::make_shared<Gate>(env)) {
 
 void Environment::tear_down() {
   gate_->close();
-  for (Session *session : *sessions)
-    session->stop();
-  model_class.SuppressDestruct(); // the environment frees its references itself
-  for (auto &[key, waiting] : waiting_) {
+  for (Session* session : *sessions) session->stop();
+  model_class.SuppressDestruct();  // the environment frees its references itself
+  for (auto& [key, waiting] : waiting_) {
     waiting.result.SuppressDestruct();
     waiting.owner.SuppressDestruct();
   }
 }
 
-Environment::Pending Environment::start_promise(Napi::Env env,
-                                                Napi::Object result,
-                                                Napi::Object owner) {
+Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object result, Napi::Object owner) {
   const uint64_t key = next_key_++;
   const auto deferred = Napi::Promise::Deferred::New(env);
-  waiting_.emplace(key, Waiting{deferred, Napi::Persistent(result),
-                                Napi::Persistent(owner)});
-  if (waiting_.size() == 1)
-    gate_->set_busy(env, true);
+  waiting_.emplace(key, Waiting{deferred, Napi::Persistent(result), Napi::Persistent(owner)});
+  if (waiting_.size() == 1) gate_->set_busy(env, true);
   // Session threads hold the gate, which outlives the environment, and the key;
   // `this` is used behind the gate only.
-  auto settle = [gate = gate_, this, key](const Status &status) {
-    gate->post(
-        [this, key, status](Napi::Env env) { this->settle(env, key, status); });
+  auto settle = [gate = gate_, this, key](const Status& status) {
+    gate->post([this, key, status](Napi::Env env) { this->settle(env, key, status); });
   };
   return {deferred.Promise(), std::move(settle)};
 }
 
-void Environment::settle(Napi::Env env, uint64_t key, const Status &status) {
+void Environment::settle(Napi::Env env, uint64_t key, const Status& status) {
   auto node = waiting_.extract(key);
-  if (node.empty())
-    return;
-  if (waiting_.empty())
-    gate_->set_busy(env, false);
-  Waiting &waiting = node.mapped();
+  if (node.empty()) return;
+  if (waiting_.empty()) gate_->set_busy(env, false);
+  Waiting& waiting = node.mapped();
   if (status.ok()) {
     waiting.deferred.Resolve(waiting.result.Value());
   } else {
@@ -99,10 +84,10 @@ void Environment::settle(Napi::Env env, uint64_t key, const Status &status) {
   }
 }
 
-Napi::Error to_error(Napi::Env env, const Status &status) {
+Napi::Error to_error(Napi::Env env, const Status& status) {
   Napi::Error error = Napi::Error::New(env, status.message());
   error.Set("code", Napi::String::New(env, code_name(status.code())));
   return error;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

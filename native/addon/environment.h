@@ -23,7 +23,7 @@ namespace deeplab {
 // The thread-safe function of an environment, and whether it may still be
 // called.
 class Gate {
-public:
+ public:
   using Task = std::function<void(Napi::Env)>;
 
   explicit Gate(Napi::Env env);
@@ -33,43 +33,41 @@ public:
   void set_busy(Napi::Env env, bool busy);
   void close();
 
-private:
+ private:
   std::mutex mutex_;
   napi_threadsafe_function function_ = nullptr;
   bool open_ = true;
 };
 
 class Environment {
-public:
+ public:
   explicit Environment(Napi::Env env);
-  static Environment &of(Napi::Env env) {
-    return *env.GetInstanceData<Environment>();
-  }
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   // A promise that any thread can settle through the callback that comes with
   // it, with `result` if the status is ok. `result` and `owner` are kept alive
   // while it is pending.
   struct Pending {
     Napi::Promise promise;
-    std::function<void(const Status &)> settle;
+    std::function<void(const Status&)> settle;
   };
   Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner);
 
   // Sessions to stop at the environment's end. Shared, because objects are
   // finalized after this one.
-  using Sessions = std::set<Session *>;
+  using Sessions = std::set<Session*>;
   const std::shared_ptr<Sessions> sessions = std::make_shared<Sessions>();
 
   Napi::FunctionReference model_class;
 
-private:
+ private:
   struct Waiting {
     Napi::Promise::Deferred deferred;
     Napi::ObjectReference result;
     Napi::ObjectReference owner;
   };
 
-  void settle(Napi::Env env, uint64_t key, const Status &status);
+  void settle(Napi::Env env, uint64_t key, const Status& status);
   void tear_down();
 
   std::shared_ptr<Gate> gate_;
@@ -79,6 +77,6 @@ private:
 
 // A JavaScript error with the status' code and message; lib/native.ts makes it
 // a DeepLabError.
-Napi::Error to_error(Napi::Env env, const Status &status);
+Napi::Error to_error(Napi::Env env, const Status& status);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -6,62 +6,47 @@
 namespace deeplab {
 namespace {
 
-SessionOptions session_options(const Napi::CallbackInfo &info) {
+SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
   options.path = string_argument(info[0], "path");
   const Napi::Object given = object_argument(info[1], "options");
   options.device = string_argument(given.Get("device"), "device");
-  const std::string precision =
-      string_argument(given.Get("precision"), "precision");
-  if (precision == "f32")
-    options.precision = Precision::kF32;
-  if (precision == "bf16")
-    options.precision = Precision::kBF16;
-  options.threads = static_cast<int>(
-      integer_argument(given.Get("threads"), "threads", 1, 1024));
+  const std::string precision = string_argument(given.Get("precision"), "precision");
+  if (precision == "f32") options.precision = Precision::kF32;
+  if (precision == "bf16") options.precision = Precision::kBF16;
+  options.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.winograd = given.Get("winograd").ToBoolean();
-  options.cache_size = static_cast<int>(
-      integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
+  options.cache_size = static_cast<int>(integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
   return options;
 }
 
-SegmentRequest segment_request(const Napi::CallbackInfo &info) {
+SegmentRequest segment_request(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SegmentRequest request;
   request.image.n = 1;
   request.image.w = integer_argument(info[1], "width", 1, kMaxImageSide);
   request.image.h = integer_argument(info[2], "height", 1, kMaxImageSide);
   request.image.c = integer_argument(info[3], "channels", 1, 4);
-  if (request.image.c == 2)
-    throw to_error(
-        env, error(Code::kInvalidArgument, "Expected 1, 3 or 4 for channels"));
-  const bool bytes =
-      info[0].IsTypedArray() &&
-      info[0].As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
-  const auto length =
-      bytes
-          ? static_cast<int64_t>(info[0].As<Napi::Uint8Array>().ElementLength())
-          : -1;
+  if (request.image.c == 2) throw to_error(env, error(Code::kInvalidArgument, "Expected 1, 3 or 4 for channels"));
+  const bool bytes = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
+  const auto length = bytes ? static_cast<int64_t>(info[0].As<Napi::Uint8Array>().ElementLength()) : -1;
   if (length != request.image.elements()) {
-    throw to_error(env,
-                   error(Code::kInvalidArgument, "Expected Uint8Array of ",
-                         request.image.elements(), " elements for pixels"));
+    throw to_error(env, error(Code::kInvalidArgument, "Expected Uint8Array of ", request.image.elements(),
+                              " elements for pixels"));
   }
   return request;
 }
 
 // The result object of a request, with the buffers that the session fills while
 // nobody else sees them.
-Napi::Object allocate_result(Napi::Env env, const Shape &image,
-                             const Shape &logits, bool with_scores,
-                             bool with_logits, RunOutput *output) {
+Napi::Object allocate_result(Napi::Env env, const Shape& image, const Shape& logits, bool with_scores, bool with_logits,
+                             RunOutput* output) {
   Napi::Object result = Napi::Object::New(env);
   Napi::Uint8Array labels = Napi::Uint8Array::New(env, image.h * image.w);
   output->labels = labels.Data();
   result["labels"] = labels;
   if (with_scores) {
-    Napi::Float32Array scores =
-        Napi::Float32Array::New(env, logits.c * image.h * image.w);
+    Napi::Float32Array scores = Napi::Float32Array::New(env, logits.c * image.h * image.w);
     output->scores = scores.Data();
     result["scores"] = scores;
   }
@@ -76,24 +61,21 @@ Napi::Object allocate_result(Napi::Env env, const Shape &image,
   return result;
 }
 
-} // namespace
+}  // namespace
 
 Napi::Function ModelObject::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
-                     {InstanceAccessor<&ModelObject::info>("info"),
-                      InstanceMethod<&ModelObject::segment>("segment"),
-                      InstanceMethod<&ModelObject::cancel>("cancel"),
-                      InstanceMethod<&ModelObject::close>("close")});
+                     {InstanceAccessor<&ModelObject::info>("info"), InstanceMethod<&ModelObject::segment>("segment"),
+                      InstanceMethod<&ModelObject::cancel>("cancel"), InstanceMethod<&ModelObject::close>("close")});
 }
 
-Napi::Value ModelObject::load(const Napi::CallbackInfo &info) {
-  Environment &environment = Environment::of(info.Env());
+Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
+  Environment& environment = Environment::of(info.Env());
   SessionOptions options = session_options(info);
   const Napi::Object object = environment.model_class.New({});
   auto pending = environment.start_promise(info.Env(), object, object);
-  ModelObject *model = Unwrap(object);
-  model->session_ =
-      std::make_unique<Session>(std::move(options), std::move(pending.settle));
+  ModelObject* model = Unwrap(object);
+  model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
   model->sessions_ = environment.sessions;
   environment.sessions->insert(model->session_.get());
   return pending.promise;
@@ -102,12 +84,11 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo &info) {
 // A pending request keeps its model alive, so the session is idle and stops at
 // once.
 ModelObject::~ModelObject() {
-  if (session_ != nullptr)
-    sessions_->erase(session_.get());
+  if (session_ != nullptr) sessions_->erase(session_.get());
 }
 
-Napi::Value ModelObject::info(const Napi::CallbackInfo &info) {
-  const SessionInfo &session = session_->info();
+Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
+  const SessionInfo& session = session_->info();
   Napi::Object object = Napi::Object::New(info.Env());
   set_config(object, session.config);
   object["device"] = session.device;
@@ -116,53 +97,44 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo &info) {
   return object;
 }
 
-Napi::Value ModelObject::segment(const Napi::CallbackInfo &info) {
+Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SegmentRequest request = segment_request(info);
   auto logits = session_->logits_shape(request.image);
-  if (!logits.ok())
-    throw to_error(env, logits.status());
+  if (!logits.ok()) throw to_error(env, logits.status());
   const Napi::Object options = object_argument(info[4], "options");
-  const bool with_scores = options.Get("scores").ToBoolean(),
-             with_logits = options.Get("logits").ToBoolean();
+  const bool with_scores = options.Get("scores").ToBoolean(), with_logits = options.Get("logits").ToBoolean();
 
   const size_t area = request.image.h * request.image.w;
-  const size_t result_bytes =
-      area * (1 + (with_scores ? logits->c * sizeof(float) : 0));
-  const Status memory =
-      check_memory(request.image.elements() + result_bytes, "the result");
-  if (!memory.ok())
-    throw to_error(env, memory);
+  const size_t result_bytes = area * (1 + (with_scores ? logits->c * sizeof(float) : 0));
+  const Status memory = check_memory(request.image.elements() + result_bytes, "the result");
+  if (!memory.ok()) throw to_error(env, memory);
 
-  const Napi::Object result = allocate_result(
-      env, request.image, *logits, with_scores, with_logits, &request.output);
-  const uint8_t *pixels = info[0].As<Napi::Uint8Array>().Data();
+  const Napi::Object result = allocate_result(env, request.image, *logits, with_scores, with_logits, &request.output);
+  const uint8_t* pixels = info[0].As<Napi::Uint8Array>().Data();
   request.pixels.assign(pixels, pixels + request.image.elements());
   request.id = next_id_++;
 
   Napi::Object handle = Napi::Object::New(env);
   handle["id"] = static_cast<double>(request.id);
-  auto pending = Environment::of(env).start_promise(
-      env, result, info.This().As<Napi::Object>());
+  auto pending = Environment::of(env).start_promise(env, result, info.This().As<Napi::Object>());
   handle["result"] = pending.promise;
   request.done = std::move(pending.settle);
   session_->submit(std::move(request));
   return handle;
 }
 
-Napi::Value ModelObject::cancel(const Napi::CallbackInfo &info) {
-  session_->cancel(static_cast<uint64_t>(
-      integer_argument(info[0], "id", 1, int64_t{1} << 53)));
+Napi::Value ModelObject::cancel(const Napi::CallbackInfo& info) {
+  session_->cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
   return info.Env().Undefined();
 }
 
-Napi::Value ModelObject::close(const Napi::CallbackInfo &info) {
+Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object nothing = Napi::Object::New(env);
-  auto pending = Environment::of(env).start_promise(
-      env, nothing, info.This().As<Napi::Object>());
+  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
   session_->close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

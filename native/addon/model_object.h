@@ -11,24 +11,23 @@
 namespace deeplab {
 
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
-public:
+ public:
   static Napi::Function define(Napi::Env env);
   // loadModel(path, options): Promise<NativeModel>
-  static Napi::Value load(const Napi::CallbackInfo &info);
+  static Napi::Value load(const Napi::CallbackInfo& info);
 
-  explicit ModelObject(const Napi::CallbackInfo &info)
-      : Napi::ObjectWrap<ModelObject>(info) {}
+  explicit ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {}
   ~ModelObject() override;
 
-private:
-  Napi::Value info(const Napi::CallbackInfo &info);
-  Napi::Value segment(const Napi::CallbackInfo &info);
-  Napi::Value cancel(const Napi::CallbackInfo &info);
-  Napi::Value close(const Napi::CallbackInfo &info);
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value segment(const Napi::CallbackInfo& info);
+  Napi::Value cancel(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Environment::Sessions> sessions_; // where session_ is listed
+  std::shared_ptr<Environment::Sessions> sessions_;  // where session_ is listed
   std::unique_ptr<Session> session_;
   uint64_t next_id_ = 1;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -21,45 +21,43 @@ namespace deeplab {
 
 enum class Precision { kF32, kBF16 };
 
-const char *precision_name(Precision precision);
+const char* precision_name(Precision precision);
 
 struct NetworkOptions {
   Precision precision = Precision::kF32;
-  int threads = 1;      // CPU threads of one run
-  bool winograd = true; // Winograd convolution where it is faster, at a
-                        // relative error of up to 1e-3
+  int threads = 1;       // CPU threads of one run
+  bool winograd = true;  // Winograd convolution where it is faster, at a
+                         // relative error of up to 1e-3
 };
 
 // Host memory of one run, all owned by the caller, row-major.
 struct RunInput {
-  const uint8_t *pixels = nullptr; // [N,H,W,channels]
+  const uint8_t* pixels = nullptr;  // [N,H,W,channels]
 };
 
 struct RunOutput {
-  uint8_t *labels = nullptr; // [N,H,W]
-  float *scores = nullptr;   // [N,classes,H,W], softmax; null if not wanted
-  float *logits =
-      nullptr; // [N,classes,h,w], the network's own output; null if not wanted
+  uint8_t* labels = nullptr;  // [N,H,W]
+  float* scores = nullptr;    // [N,classes,H,W], softmax; null if not wanted
+  float* logits = nullptr;    // [N,classes,h,w], the network's own output; null if not wanted
 };
 
 class Executable {
-public:
+ public:
   virtual ~Executable() = default;
   // `cancelled` is looked at before every layer; once true, the run ends with
   // ERR_ABORTED.
-  virtual Status run(const RunInput &input, const RunOutput &output,
-                     const std::atomic<bool> &cancelled) = 0;
+  virtual Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) = 0;
 };
 
 class Network {
-public:
+ public:
   virtual ~Network() = default;
   // `image` is [N,channels,H,W].
-  virtual Result<std::unique_ptr<Executable>> compile(const Shape &image) = 0;
+  virtual Result<std::unique_ptr<Executable>> compile(const Shape& image) = 0;
 };
 
 class Backend {
-public:
+ public:
   virtual ~Backend() = default;
   // As users write it: "cpu", "cuda:0".
   virtual std::string device() const = 0;
@@ -67,9 +65,8 @@ public:
   // The one that is fast and accurate on this device.
   virtual Precision auto_precision() const = 0;
   // `graph` has been through optimize().
-  virtual Result<std::unique_ptr<Network>>
-  load(const Graph &graph, std::shared_ptr<const Safetensors> weights,
-       const NetworkOptions &options) = 0;
+  virtual Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+                                                const NetworkOptions& options) = 0;
 };
 
 // Why there is no GPU; what `deeplab doctor` says.
@@ -77,6 +74,6 @@ std::string gpu_missing_reason();
 
 // The backend for "auto", "cpu", "cuda" or "cuda:N". It lives as long as the
 // process.
-Result<Backend *> find_backend(const std::string &device);
+Result<Backend*> find_backend(const std::string& device);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -5,34 +5,28 @@ namespace {
 
 struct Description {
   DType dtype;
-  const char *name;
+  const char* name;
   size_t size;
 };
 
 constexpr Description kDescriptions[] = {
-    {DType::kBool, "BOOL", 1}, {DType::kU8, "U8", 1},
-    {DType::kI8, "I8", 1},     {DType::kU16, "U16", 2},
-    {DType::kI16, "I16", 2},   {DType::kU32, "U32", 4},
-    {DType::kI32, "I32", 4},   {DType::kU64, "U64", 8},
-    {DType::kI64, "I64", 8},   {DType::kF16, "F16", 2},
-    {DType::kBF16, "BF16", 2}, {DType::kF32, "F32", 4},
+    {DType::kBool, "BOOL", 1}, {DType::kU8, "U8", 1},   {DType::kI8, "I8", 1},     {DType::kU16, "U16", 2},
+    {DType::kI16, "I16", 2},   {DType::kU32, "U32", 4}, {DType::kI32, "I32", 4},   {DType::kU64, "U64", 8},
+    {DType::kI64, "I64", 8},   {DType::kF16, "F16", 2}, {DType::kBF16, "BF16", 2}, {DType::kF32, "F32", 4},
     {DType::kF64, "F64", 8},
 };
 
-const Description &describe(DType dtype) {
-  return kDescriptions[static_cast<size_t>(dtype)];
-}
+const Description& describe(DType dtype) { return kDescriptions[static_cast<size_t>(dtype)]; }
 
-} // namespace
+}  // namespace
 
 size_t element_size(DType dtype) { return describe(dtype).size; }
 
-const char *dtype_name(DType dtype) { return describe(dtype).name; }
+const char* dtype_name(DType dtype) { return describe(dtype).name; }
 
 std::optional<DType> dtype_from_name(std::string_view name) {
-  for (const Description &description : kDescriptions) {
-    if (name == description.name)
-      return description.dtype;
+  for (const Description& description : kDescriptions) {
+    if (name == description.name) return description.dtype;
   }
   return std::nullopt;
 }
@@ -41,14 +35,12 @@ float float_from_f16(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
   const uint32_t exponent = (bits >> 10) & 0x1f;
   const uint32_t mantissa = bits & 0x3ff;
-  if (exponent == 0) { // zero or subnormal: mantissa * 2^-24
-    const float magnitude =
-        static_cast<float>(mantissa) * 5.9604644775390625e-8f;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
     return sign != 0 ? -magnitude : magnitude;
   }
-  if (exponent == 0x1f)
-    return float_from_bits(sign | 0x7f800000 | (mantissa << 13));
+  if (exponent == 0x1f) return float_from_bits(sign | 0x7f800000 | (mantissa << 13));
   return float_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-} // namespace deeplab
+}  // namespace deeplab

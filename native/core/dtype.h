@@ -10,25 +10,11 @@
 
 namespace deeplab {
 
-enum class DType {
-  kBool,
-  kU8,
-  kI8,
-  kU16,
-  kI16,
-  kU32,
-  kI32,
-  kU64,
-  kI64,
-  kF16,
-  kBF16,
-  kF32,
-  kF64
-};
+enum class DType { kBool, kU8, kI8, kU16, kI16, kU32, kI32, kU64, kI64, kF16, kBF16, kF32, kF64 };
 
 size_t element_size(DType dtype);
 // The safetensors name: "F32", "BF16", ...
-const char *dtype_name(DType dtype);
+const char* dtype_name(DType dtype);
 std::optional<DType> dtype_from_name(std::string_view name);
 
 inline float float_from_bits(uint32_t bits) {
@@ -44,9 +30,7 @@ inline uint32_t bits_from_float(float value) {
 }
 
 // bfloat16 is the upper half of a float.
-inline float float_from_bf16(uint16_t bits) {
-  return float_from_bits(static_cast<uint32_t>(bits) << 16);
-}
+inline float float_from_bf16(uint16_t bits) { return float_from_bits(static_cast<uint32_t>(bits) << 16); }
 
 // Round to nearest, ties to even; the value must be finite.
 inline uint16_t bf16_from_float(float value) {
@@ -57,4 +41,4 @@ inline uint16_t bf16_from_float(float value) {
 // IEEE 754 binary16, subnormals, infinities and NaN included.
 float float_from_f16(uint16_t bits);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -11,13 +11,13 @@ namespace {
 
 // The number in a one-number file of the control group; nothing where there is
 // none, or "max".
-size_t read_number(const char *path, size_t otherwise) {
+size_t read_number(const char* path, size_t otherwise) {
   std::ifstream file(path);
   size_t value = 0;
   return file >> value ? value : otherwise;
 }
 
-} // namespace
+}  // namespace
 
 SystemMemory system_memory() {
   SystemMemory memory;
@@ -26,34 +26,28 @@ SystemMemory system_memory() {
   size_t kilobytes = 0;
   while (file >> key >> kilobytes) {
     std::getline(file, unit);
-    if (key == "MemTotal:")
-      memory.total_bytes = kilobytes * 1024;
-    if (key == "MemAvailable:")
-      memory.available_bytes = kilobytes * 1024;
+    if (key == "MemTotal:") memory.total_bytes = kilobytes * 1024;
+    if (key == "MemAvailable:") memory.available_bytes = kilobytes * 1024;
   }
   const size_t limit = read_number("/sys/fs/cgroup/memory.max", 0);
   if (limit != 0 && limit < memory.total_bytes) {
     const size_t used = read_number("/sys/fs/cgroup/memory.current", 0);
     memory.total_bytes = limit;
-    memory.available_bytes =
-        std::min(memory.available_bytes, limit - std::min(used, limit));
+    memory.available_bytes = std::min(memory.available_bytes, limit - std::min(used, limit));
   }
   return memory;
 }
 
-Status check_memory(size_t bytes, const char *purpose) {
+Status check_memory(size_t bytes, const char* purpose) {
   const SystemMemory memory = system_memory();
-  if (memory.total_bytes == 0 || bytes <= memory.available_bytes)
-    return Status();
+  if (memory.total_bytes == 0 || bytes <= memory.available_bytes) return Status();
   constexpr size_t kMebibyte = 1 << 20;
-  return error(Code::kOutOfMemory, purpose, " needs ", bytes / kMebibyte,
-               " MiB, ", memory.available_bytes / kMebibyte,
+  return error(Code::kOutOfMemory, purpose, " needs ", bytes / kMebibyte, " MiB, ", memory.available_bytes / kMebibyte,
                " MiB are available");
 }
 
-AlignedBuffer &AlignedBuffer::operator=(AlignedBuffer &&other) noexcept {
-  if (this == &other)
-    return *this;
+AlignedBuffer& AlignedBuffer::operator=(AlignedBuffer&& other) noexcept {
+  if (this == &other) return *this;
   free();
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
@@ -62,24 +56,20 @@ AlignedBuffer &AlignedBuffer::operator=(AlignedBuffer &&other) noexcept {
 
 Status AlignedBuffer::allocate(size_t bytes) {
   free();
-  if (bytes == 0)
-    return Status();
-  void *data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED)
-    return error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes");
+  if (bytes == 0) return Status();
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes");
   madvise(data, bytes,
-          MADV_HUGEPAGE); // a wish: refused where the system has none
-  data_ = static_cast<std::byte *>(data);
+          MADV_HUGEPAGE);  // a wish: refused where the system has none
+  data_ = static_cast<std::byte*>(data);
   size_ = bytes;
   return Status();
 }
 
 void AlignedBuffer::free() {
-  if (data_ != nullptr)
-    munmap(data_, size_);
+  if (data_ != nullptr) munmap(data_, size_);
   data_ = nullptr;
   size_ = 0;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

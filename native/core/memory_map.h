@@ -10,14 +10,14 @@
 namespace deeplab {
 
 class MemoryMap {
-public:
-  static Result<MemoryMap> open(const std::string &path);
+ public:
+  static Result<MemoryMap> open(const std::string& path);
 
-  MemoryMap(MemoryMap &&other) noexcept;
-  MemoryMap &operator=(MemoryMap &&other) noexcept;
+  MemoryMap(MemoryMap&& other) noexcept;
+  MemoryMap& operator=(MemoryMap&& other) noexcept;
   ~MemoryMap();
 
-  const std::byte *data() const { return data_; }
+  const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
 
   // Reading a mapped page that the file no longer has would kill the process:
@@ -27,15 +27,15 @@ public:
   // them from the file.
   void release_pages() const;
 
-private:
-  MemoryMap(std::string path, int file, const std::byte *data, size_t size)
+ private:
+  MemoryMap(std::string path, int file, const std::byte* data, size_t size)
       : path_(std::move(path)), file_(file), data_(data), size_(size) {}
   void close();
 
   std::string path_;
   int file_ = -1;
-  const std::byte *data_ = nullptr;
+  const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -17,46 +17,39 @@
 namespace deeplab {
 
 class Safetensors {
-public:
-  static constexpr size_t kMaxHeaderBytes =
-      100'000'000; // the format's own limit
+ public:
+  static constexpr size_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 
   // Maps the file for as long as the object lives.
-  static Result<std::shared_ptr<const Safetensors>>
-  open(const std::string &path);
+  static Result<std::shared_ptr<const Safetensors>> open(const std::string& path);
   // Reads a file already in memory; `data` must outlive the object. `name` is
   // for messages.
-  static Result<std::shared_ptr<const Safetensors>>
-  parse(const std::byte *data, size_t size, std::string name);
+  static Result<std::shared_ptr<const Safetensors>> parse(const std::byte* data, size_t size, std::string name);
 
-  const std::map<std::string, std::string> &metadata() const {
-    return metadata_;
-  }
-  const std::map<std::string, TensorView> &tensors() const { return tensors_; }
-  const std::string &name() const { return name_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  const std::string& name() const { return name_; }
 
   // The tensor, which must have these dims.
-  Result<const TensorView *> find(const std::string &tensor,
-                                  const Dims &dims) const;
+  Result<const TensorView*> find(const std::string& tensor, const Dims& dims) const;
 
   // The tensor's values as float. F64, F32, F16 and BF16 are converted; I8 is
   // multiplied by the per-channel scale in
   // "<tensor>.scale", one value per index of the first dimension. A value that
   // is not finite is an error.
-  Result<std::vector<float>> read_f32(const std::string &tensor,
-                                      const Dims &dims) const;
+  Result<std::vector<float>> read_f32(const std::string& tensor, const Dims& dims) const;
 
   // See MemoryMap::release_pages.
   void release_pages() const;
 
-private:
+ private:
   Safetensors() = default;
-  Status read_header(const std::byte *data, size_t size);
+  Status read_header(const std::byte* data, size_t size);
 
   std::string name_;
-  std::unique_ptr<MemoryMap> map_; // null after parse()
+  std::unique_ptr<MemoryMap> map_;  // null after parse()
   std::map<std::string, std::string> metadata_;
   std::map<std::string, TensorView> tensors_;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

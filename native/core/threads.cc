@@ -20,36 +20,31 @@ struct CoreBudget {
   uint64_t turn_up = 0;
 };
 
-CoreBudget &budget() {
-  static CoreBudget *const instance =
-      new CoreBudget(); // never destroyed: threads may outlive static
-                        // destructors
+CoreBudget& budget() {
+  static CoreBudget* const instance = new CoreBudget();  // never destroyed: threads may outlive static
+                                                         // destructors
   return *instance;
 }
 
-} // namespace
+}  // namespace
 
-int available_cores() {
-  return std::max(1u, std::thread::hardware_concurrency());
-}
+int available_cores() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-CoreLease::CoreLease(int threads)
-    : cores_(std::clamp(threads, 1, available_cores())) {
-  CoreBudget &shared = budget();
+CoreLease::CoreLease(int threads) : cores_(std::clamp(threads, 1, available_cores())) {
+  CoreBudget& shared = budget();
   std::unique_lock<std::mutex> lock(shared.mutex);
   const uint64_t turn = shared.next_turn++;
-  shared.changed.wait(
-      lock, [&] { return shared.turn_up == turn && shared.free >= cores_; });
+  shared.changed.wait(lock, [&] { return shared.turn_up == turn && shared.free >= cores_; });
   shared.free -= cores_;
   ++shared.turn_up;
   shared.changed.notify_all();
 }
 
 CoreLease::~CoreLease() {
-  CoreBudget &shared = budget();
+  CoreBudget& shared = budget();
   const std::lock_guard<std::mutex> lock(shared.mutex);
   shared.free += cores_;
   shared.changed.notify_all();
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -10,14 +10,14 @@ int available_cores();
 // Holds `threads` cores (at most all there are) of the process's budget; waits
 // for its turn, first come, first served.
 class CoreLease {
-public:
+ public:
   explicit CoreLease(int threads);
   ~CoreLease();
-  CoreLease(const CoreLease &) = delete;
-  CoreLease &operator=(const CoreLease &) = delete;
+  CoreLease(const CoreLease&) = delete;
+  CoreLease& operator=(const CoreLease&) = delete;
 
-private:
+ private:
   int cores_;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

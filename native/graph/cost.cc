@@ -6,35 +6,32 @@
 namespace deeplab {
 namespace {
 
-int64_t kernel_elements(const Conv2d &conv) {
-  return static_cast<int64_t>(conv.in_channels) * conv.out_channels *
-         conv.window.kernel * conv.window.kernel;
+int64_t kernel_elements(const Conv2d& conv) {
+  return static_cast<int64_t>(conv.in_channels) * conv.out_channels * conv.window.kernel * conv.window.kernel;
 }
 
-int64_t parameters_of(const Conv2d &conv) {
+int64_t parameters_of(const Conv2d& conv) {
   return kernel_elements(conv) + (conv.bias.empty() ? 0 : conv.out_channels) +
          (conv.batch_norm ? 2 * conv.out_channels : 0);
 }
 
-} // namespace
+}  // namespace
 
-Result<GraphCost> graph_cost(const Graph &graph, const Shape &image) {
+Result<GraphCost> graph_cost(const Graph& graph, const Shape& image) {
   auto shapes = infer_shapes(graph, image);
-  if (!shapes.ok())
-    return shapes.status();
+  if (!shapes.ok()) return shapes.status();
   GraphCost cost;
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
-    const Node &node = graph.nodes[id];
-    const Shape &output = (*shapes)[id];
+    const Node& node = graph.nodes[id];
+    const Shape& output = (*shapes)[id];
     const int64_t pixels = output.n * output.h * output.w;
     LayerCost layer{node.name, op_name(node.op), output, 0, 0};
-    if (const auto *conv = std::get_if<Conv2d>(&node.op)) {
+    if (const auto* conv = std::get_if<Conv2d>(&node.op)) {
       layer.macs = pixels * kernel_elements(*conv);
       layer.parameters = parameters_of(*conv);
-    } else if (const auto *taps = std::get_if<AtrousTaps>(&node.op)) {
+    } else if (const auto* taps = std::get_if<AtrousTaps>(&node.op)) {
       layer.macs = pixels * output.c * taps->in_channels;
-      for (const Conv2d &branch : taps->branches)
-        layer.parameters += parameters_of(branch);
+      for (const Conv2d& branch : taps->branches) layer.parameters += parameters_of(branch);
     }
     cost.macs += layer.macs;
     cost.parameters += layer.parameters;
@@ -42,10 +39,8 @@ Result<GraphCost> graph_cost(const Graph &graph, const Shape &image) {
   }
 
   const auto bytes_of = [&](NodeId id) -> size_t {
-    const Op &op = graph.nodes[id].op;
-    if (std::holds_alternative<Image>(op) ||
-        std::holds_alternative<SegmentationHead>(op))
-      return 0;
+    const Op& op = graph.nodes[id].op;
+    if (std::holds_alternative<Image>(op) || std::holds_alternative<SegmentationHead>(op)) return 0;
     return (*shapes)[id].elements() * sizeof(float);
   };
   const ActivationBuffers buffers = activation_buffers(graph, bytes_of);
@@ -55,4 +50,4 @@ Result<GraphCost> graph_cost(const Graph &graph, const Shape &image) {
   return cost;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -4,7 +4,7 @@
 
 namespace deeplab {
 
-Graph build_deeplab_v2(const ModelConfig &config) {
+Graph build_deeplab_v2(const ModelConfig& config) {
   Graph graph;
   const NodeId image = graph.add("image", Image{}, {});
   const NodeId input = graph.add("normalize", Normalize{config}, {image});
@@ -15,9 +15,8 @@ Graph build_deeplab_v2(const ModelConfig &config) {
   for (size_t i = 0; i < config.aspp_rates.size(); ++i) {
     const int rate = config.aspp_rates[i];
     const std::string name = "aspp.branches." + std::to_string(i);
-    Conv2d conv{
-        name + ".weight", kResnetFeatureChannels, classes, {3, 1, rate, rate},
-        name + ".bias",   std::nullopt,           false,   false};
+    Conv2d conv{name + ".weight", kResnetFeatureChannels, classes, {3, 1, rate, rate},
+                name + ".bias",   std::nullopt,           false,   false};
     branches.push_back(graph.add(name, std::move(conv), {features}));
   }
   const NodeId logits = graph.add("aspp", Add{}, branches);
@@ -25,4 +24,4 @@ Graph build_deeplab_v2(const ModelConfig &config) {
   return graph;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -10,6 +10,6 @@ namespace deeplab {
 // additions are nodes of their own. Tensor names: conv1.weight, bn1.*,
 // layer{1-4}.{i}.conv{1-3}.weight, layer{1-4}.{i}.bn{1-3}.*,
 // layer{1-4}.0.downsample.{0.weight,1.*}, aspp.branches.{i}.{weight,bias}.
-Graph build_deeplab_v2(const ModelConfig &config);
+Graph build_deeplab_v2(const ModelConfig& config);
 
-} // namespace deeplab
+}  // namespace deeplab

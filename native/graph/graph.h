@@ -17,8 +17,8 @@ namespace deeplab {
 struct Window {
   int kernel = 1;
   int stride = 1;
-  int dilation = 1; // the atrous rate
-  int padding = 0;  // before and after; PaddingRule::kSame computes its own
+  int dilation = 1;  // the atrous rate
+  int padding = 0;   // before and after; PaddingRule::kSame computes its own
   PaddingRule rule = PaddingRule::kFloor;
 
   int extent() const { return dilation * (kernel - 1) + 1; }
@@ -47,11 +47,11 @@ struct BatchNorm {
 // x, or x and a residual -> relu(conv(x) + bias + residual); which of these
 // there are, the fields say.
 struct Conv2d {
-  std::string weight; // tensor [out,in,kernel,kernel]
+  std::string weight;  // tensor [out,in,kernel,kernel]
   int in_channels = 0;
   int out_channels = 0;
   Window window;
-  std::string bias; // tensor [out], or empty
+  std::string bias;  // tensor [out], or empty
   std::optional<BatchNorm> batch_norm;
   bool residual = false;
   bool relu = false;
@@ -70,9 +70,7 @@ struct MaxPool {
 struct Tap {
   int dy = 0;
   int dx = 0;
-  bool operator==(const Tap &other) const {
-    return dy == other.dy && dx == other.dx;
-  }
+  bool operator==(const Tap& other) const { return dy == other.dy && dx == other.dx; }
 };
 
 // x -> [N, taps * classes, h, w]: the products of every tap of a sum of dilated
@@ -96,10 +94,10 @@ struct ShiftedAdd {
 // logits upsampled (bilinear, half-pixel centres), softmax, argmax.
 struct SegmentationHead {};
 
-using Op = std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool,
-                        AtrousTaps, ShiftedAdd, SegmentationHead>;
+using Op =
+    std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, SegmentationHead>;
 
-const char *op_name(const Op &op);
+const char* op_name(const Op& op);
 
 using NodeId = int;
 
@@ -121,6 +119,6 @@ struct Graph {
 };
 
 // For each node, the last node that reads its output (itself, where none does).
-std::vector<NodeId> last_uses(const Graph &graph);
+std::vector<NodeId> last_uses(const Graph& graph);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -8,21 +8,21 @@
 namespace deeplab {
 
 // BatchNorm after a convolution that nothing else reads becomes part of it.
-Graph fold_batch_norm(const Graph &graph);
+Graph fold_batch_norm(const Graph& graph);
 
 // Add of a convolution and a value that nothing reads afterwards becomes the
 // convolution's residual.
-Graph fuse_residual(const Graph &graph);
+Graph fuse_residual(const Graph& graph);
 
 // ReLU after a convolution that nothing else reads becomes part of it.
-Graph fuse_relu(const Graph &graph);
+Graph fuse_relu(const Graph& graph);
 
 // A sum of dilated convolutions from one input to few classes becomes
 // AtrousTaps and ShiftedAdd: one matrix product over all branches and taps
 // instead of thin convolutions, which run at a tenth of a processor's peak.
-Graph aspp_as_gemm(const Graph &graph);
+Graph aspp_as_gemm(const Graph& graph);
 
 // All of them, in the order they build on each other.
-Graph optimize(const Graph &graph);
+Graph optimize(const Graph& graph);
 
-} // namespace deeplab
+}  // namespace deeplab

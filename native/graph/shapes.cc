@@ -11,66 +11,56 @@ namespace {
 // The shape of one node's output from those of its inputs; an overload for each
 // operation.
 struct InferShape {
-  const std::vector<Shape> &inputs;
-  const Shape &image;
+  const std::vector<Shape>& inputs;
+  const Shape& image;
 
-  Result<Shape> operator()(const Image &) const { return image; }
-  Result<Shape> operator()(const Normalize &op) const {
+  Result<Shape> operator()(const Image&) const { return image; }
+  Result<Shape> operator()(const Normalize& op) const {
     const InputGeometry geometry = input_geometry(op.config, image.h, image.w);
     return Shape{image.n, 3, geometry.padded_height, geometry.padded_width};
   }
-  Result<Shape> operator()(const Conv2d &op) const {
+  Result<Shape> operator()(const Conv2d& op) const {
     if (inputs[0].c != op.in_channels) {
-      return error(Code::kInternal, "has ", inputs[0].c,
-                   " input channels, its weights ", op.in_channels);
+      return error(Code::kInternal, "has ", inputs[0].c, " input channels, its weights ", op.in_channels);
     }
     const Shape output = windowed(op.window, op.out_channels);
     if (op.residual && inputs[1] != output) {
-      return error(Code::kInternal, "adds ", to_string(inputs[1]), " to ",
-                   to_string(output));
+      return error(Code::kInternal, "adds ", to_string(inputs[1]), " to ", to_string(output));
     }
     return output;
   }
-  Result<Shape> operator()(const BatchNorm &) const { return inputs[0]; }
-  Result<Shape> operator()(const Relu &) const { return inputs[0]; }
-  Result<Shape> operator()(const Add &) const {
-    for (const Shape &shape : inputs) {
-      if (shape != inputs[0])
-        return error(Code::kInternal, "adds ", to_string(shape), " to ",
-                     to_string(inputs[0]));
+  Result<Shape> operator()(const BatchNorm&) const { return inputs[0]; }
+  Result<Shape> operator()(const Relu&) const { return inputs[0]; }
+  Result<Shape> operator()(const Add&) const {
+    for (const Shape& shape : inputs) {
+      if (shape != inputs[0]) return error(Code::kInternal, "adds ", to_string(shape), " to ", to_string(inputs[0]));
     }
     return inputs[0];
   }
-  Result<Shape> operator()(const MaxPool &op) const {
-    return windowed(op.window, inputs[0].c);
+  Result<Shape> operator()(const MaxPool& op) const { return windowed(op.window, inputs[0].c); }
+  Result<Shape> operator()(const AtrousTaps& op) const {
+    return Shape{inputs[0].n, static_cast<int64_t>(op.taps.size()) * op.classes, inputs[0].h, inputs[0].w};
   }
-  Result<Shape> operator()(const AtrousTaps &op) const {
-    return Shape{inputs[0].n, static_cast<int64_t>(op.taps.size()) * op.classes,
-                 inputs[0].h, inputs[0].w};
-  }
-  Result<Shape> operator()(const ShiftedAdd &op) const {
+  Result<Shape> operator()(const ShiftedAdd& op) const {
     return Shape{inputs[0].n, op.classes, inputs[0].h, inputs[0].w};
   }
-  Result<Shape> operator()(const SegmentationHead &) const {
-    return Shape{image.n, inputs[0].c, image.h, image.w};
-  }
+  Result<Shape> operator()(const SegmentationHead&) const { return Shape{image.n, inputs[0].c, image.h, image.w}; }
 
-  Shape windowed(const Window &window, int64_t channels) const {
+  Shape windowed(const Window& window, int64_t channels) const {
     return {inputs[0].n, channels, window_extent(window, inputs[0].h).outputs,
             window_extent(window, inputs[0].w).outputs};
   }
 };
 
-} // namespace
+}  // namespace
 
-WindowExtent window_extent(const Window &window, int64_t size) {
+WindowExtent window_extent(const Window& window, int64_t size) {
   const int64_t stride = window.stride;
   const int64_t extent = window.extent();
   WindowExtent result;
   if (window.rule == PaddingRule::kSame) {
     result.outputs = (size + stride - 1) / stride;
-    const int64_t total =
-        std::max<int64_t>((result.outputs - 1) * stride + extent - size, 0);
+    const int64_t total = std::max<int64_t>((result.outputs - 1) * stride + extent - size, 0);
     result.padding_before = total / 2;
     result.padding_after = total - total / 2;
     return result;
@@ -81,56 +71,42 @@ WindowExtent window_extent(const Window &window, int64_t size) {
   result.padding_after = window.padding;
   // In ceil mode an incomplete last window counts, unless it starts in the
   // padding.
-  if (window.rule == PaddingRule::kCeil && room % stride != 0 &&
-      result.outputs * stride < size + window.padding) {
+  if (window.rule == PaddingRule::kCeil && room % stride != 0 && result.outputs * stride < size + window.padding) {
     ++result.outputs;
-    result.padding_after =
-        (result.outputs - 1) * stride + extent - size - window.padding;
+    result.padding_after = (result.outputs - 1) * stride + extent - size - window.padding;
   }
   return result;
 }
 
-InputGeometry input_geometry(const ModelConfig &config, int64_t height,
-                             int64_t width) {
+InputGeometry input_geometry(const ModelConfig& config, int64_t height, int64_t width) {
   InputGeometry geometry{height, width, 0, 0};
   if (config.resize == ResizeRule::kFixed) {
     geometry.height = config.input_height;
     geometry.width = config.input_width;
   } else if (config.resize == ResizeRule::kLongest) {
-    const double scale = static_cast<double>(config.longest) /
-                         static_cast<double>(std::max(height, width));
-    geometry.height =
-        std::max<int64_t>(std::llround(static_cast<double>(height) * scale), 1);
-    geometry.width =
-        std::max<int64_t>(std::llround(static_cast<double>(width) * scale), 1);
+    const double scale = static_cast<double>(config.longest) / static_cast<double>(std::max(height, width));
+    geometry.height = std::max<int64_t>(std::llround(static_cast<double>(height) * scale), 1);
+    geometry.width = std::max<int64_t>(std::llround(static_cast<double>(width) * scale), 1);
   }
-  geometry.padded_height =
-      static_cast<int64_t>(round_up(geometry.height, config.pad_to_multiple));
-  geometry.padded_width =
-      static_cast<int64_t>(round_up(geometry.width, config.pad_to_multiple));
+  geometry.padded_height = static_cast<int64_t>(round_up(geometry.height, config.pad_to_multiple));
+  geometry.padded_width = static_cast<int64_t>(round_up(geometry.width, config.pad_to_multiple));
   return geometry;
 }
 
-Result<std::vector<Shape>> infer_shapes(const Graph &graph,
-                                        const Shape &image) {
+Result<std::vector<Shape>> infer_shapes(const Graph& graph, const Shape& image) {
   if (image.n < 1 || image.h < 1 || image.w < 1) {
-    return error(Code::kInvalidArgument,
-                 "expected an image of at least one pixel, received ",
-                 to_string(image));
+    return error(Code::kInvalidArgument, "expected an image of at least one pixel, received ", to_string(image));
   }
   std::vector<Shape> shapes;
   shapes.reserve(graph.nodes.size());
-  for (const Node &node : graph.nodes) {
+  for (const Node& node : graph.nodes) {
     std::vector<Shape> inputs;
-    for (const NodeId input : node.inputs)
-      inputs.push_back(shapes[input]);
+    for (const NodeId input : node.inputs) inputs.push_back(shapes[input]);
     auto shape = std::visit(InferShape{inputs, image}, node.op);
-    if (!shape.ok())
-      return error(shape.status().code(), "layer ", node.name, " ",
-                   shape.status().message());
+    if (!shape.ok()) return error(shape.status().code(), "layer ", node.name, " ", shape.status().message());
     shapes.push_back(*shape);
   }
   return shapes;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

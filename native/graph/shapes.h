@@ -15,7 +15,7 @@ struct WindowExtent {
   int64_t padding_after = 0;
 };
 
-WindowExtent window_extent(const Window &window, int64_t size);
+WindowExtent window_extent(const Window& window, int64_t size);
 
 // What Normalize makes of an image: it is resized to width x height, then
 // padded to the right and below.
@@ -26,11 +26,10 @@ struct InputGeometry {
   int64_t padded_width = 0;
 };
 
-InputGeometry input_geometry(const ModelConfig &config, int64_t height,
-                             int64_t width);
+InputGeometry input_geometry(const ModelConfig& config, int64_t height, int64_t width);
 
 // The output shape of every node, for images of this shape. The head's is that
 // of the scores.
-Result<std::vector<Shape>> infer_shapes(const Graph &graph, const Shape &image);
+Result<std::vector<Shape>> infer_shapes(const Graph& graph, const Shape& image);
 
-} // namespace deeplab
+}  // namespace deeplab

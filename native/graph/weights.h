@@ -11,15 +11,15 @@
 namespace deeplab {
 
 struct ConvWeights {
-  Dims dims;                 // [out,in,kernel,kernel]
-  std::vector<float> kernel; // in that order
-  std::vector<float> bias;   // [out]
+  Dims dims;                  // [out,in,kernel,kernel]
+  std::vector<float> kernel;  // in that order
+  std::vector<float> bias;    // [out]
 };
 
-Result<ConvWeights> read_weights(const Safetensors &file, const Conv2d &conv);
+Result<ConvWeights> read_weights(const Safetensors& file, const Conv2d& conv);
 
 // The 1x1 convolution of the taps: output channel tap * classes + class. The
 // branches' biases are added at the centre.
-Result<ConvWeights> read_weights(const Safetensors &file, const AtrousTaps &op);
+Result<ConvWeights> read_weights(const Safetensors& file, const AtrousTaps& op);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -14,9 +14,9 @@ namespace deeplab {
 struct Model {
   std::shared_ptr<const Safetensors> file;
   ModelConfig config;
-  Graph graph; // optimized
+  Graph graph;  // optimized
 };
 
-Result<Model> open_model(const std::string &path);
+Result<Model> open_model(const std::string& path);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -9,31 +9,29 @@
 namespace deeplab {
 
 class Arena {
-public:
+ public:
   // An executable of this many bytes came or went.
   void add(size_t bytes) { sizes_.insert(bytes); }
   void remove(size_t bytes) {
     sizes_.erase(sizes_.find(bytes));
-    if (sizes_.empty() || buffer_.size() > *sizes_.rbegin())
-      buffer_ = AlignedBuffer();
+    if (sizes_.empty() || buffer_.size() > *sizes_.rbegin()) buffer_ = AlignedBuffer();
   }
 
   // Memory for the executable about to run; its content does not survive the
   // next call.
-  Result<std::byte *> acquire() {
+  Result<std::byte*> acquire() {
     const size_t needed = *sizes_.rbegin();
     if (buffer_.size() < needed) {
       buffer_ = AlignedBuffer();
-      DEEPLAB_RETURN_IF_ERROR(
-          check_memory(needed, "the network at this image size"));
+      DEEPLAB_RETURN_IF_ERROR(check_memory(needed, "the network at this image size"));
       DEEPLAB_RETURN_IF_ERROR(buffer_.allocate(needed));
     }
     return buffer_.data();
   }
 
-private:
+ private:
   std::multiset<size_t> sizes_;
   AlignedBuffer buffer_;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -12,21 +12,18 @@ namespace deeplab {
 struct BilinearTap {
   int64_t low = 0;
   int64_t high = 0;
-  float fraction = 0; // value = low + (high - low) * fraction
+  float fraction = 0;  // value = low + (high - low) * fraction
 };
 
 // `scale` is in input pixels per output pixel.
-inline std::vector<BilinearTap> bilinear_taps(int64_t outputs, int64_t inputs,
-                                              double scale) {
+inline std::vector<BilinearTap> bilinear_taps(int64_t outputs, int64_t inputs, double scale) {
   std::vector<BilinearTap> taps(outputs);
   for (int64_t i = 0; i < outputs; ++i) {
-    const double position =
-        std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
+    const double position = std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
     const int64_t low = std::min(static_cast<int64_t>(position), inputs - 1);
-    taps[i] = {low, std::min(low + 1, inputs - 1),
-               static_cast<float>(position - static_cast<double>(low))};
+    taps[i] = {low, std::min(low + 1, inputs - 1), static_cast<float>(position - static_cast<double>(low))};
   }
   return taps;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

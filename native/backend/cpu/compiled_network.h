@@ -9,10 +9,10 @@
 namespace deeplab {
 
 struct CompiledNetwork {
-  std::vector<Step> steps; // one per node of the graph, in its order
+  std::vector<Step> steps;  // one per node of the graph, in its order
   std::vector<std::string> names;
   std::vector<StepMemory> memory;
   size_t arena_bytes = 0;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -6,34 +6,24 @@ namespace {
 using dnnl::memory;
 
 // A memory object whose bytes will be found in the arena.
-memory unbound(const memory::desc &desc) {
-  return memory(desc, onednn::engine(), nullptr);
-}
+memory unbound(const memory::desc& desc) { return memory(desc, onednn::engine(), nullptr); }
 
 // The step of a described convolution whose weights are `read`.
-Result<Step>
-convolution_step(const LayerCompiler &compiler, const std::string &name,
-                 onednn::ConvolutionSpec spec, const Dims &kernel_dims,
-                 const std::function<Result<ConvWeights>()> &read) {
-  const memory::data_type weights_type =
-      onednn::data_type(compiler.options.precision);
-  spec.weights =
-      memory::desc(kernel_dims, weights_type, memory::format_tag::any);
-  spec.bias = memory::desc({kernel_dims[0]}, memory::data_type::f32,
-                           memory::format_tag::a);
+Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& name, onednn::ConvolutionSpec spec,
+                              const Dims& kernel_dims, const std::function<Result<ConvWeights>()>& read) {
+  const memory::data_type weights_type = onednn::data_type(compiler.options.precision);
+  spec.weights = memory::desc(kernel_dims, weights_type, memory::format_tag::any);
+  spec.bias = memory::desc({kernel_dims[0]}, memory::data_type::f32, memory::format_tag::a);
   const auto description = onednn::describe_convolution(spec);
   auto packed = compiler.weights.get(name, description.weights_desc(), read);
-  if (!packed.ok())
-    return packed.status();
+  if (!packed.ok()) return packed.status();
 
   Step step;
   step.implementation = description.impl_info_str();
   step.scratch_bytes = description.scratchpad_desc().get_size();
-  step.run = [convolution = dnnl::convolution_forward(description),
-              packed = *packed, source = unbound(spec.source),
-              destination = unbound(spec.destination),
-              scratch = unbound(description.scratchpad_desc())](
-                 const StepContext &context, const StepMemory &at) mutable {
+  step.run = [convolution = dnnl::convolution_forward(description), packed = *packed, source = unbound(spec.source),
+              destination = unbound(spec.destination), scratch = unbound(description.scratchpad_desc())](
+                 const StepContext& context, const StepMemory& at) mutable {
     source.set_data_handle(context.at<void>(at.inputs[0]));
     destination.set_data_handle(context.at<void>(at.output));
     scratch.set_data_handle(context.at<void>(at.scratch));
@@ -46,15 +36,14 @@ convolution_step(const LayerCompiler &compiler, const std::string &name,
   return step;
 }
 
-} // namespace
+}  // namespace
 
-memory::desc nhwc(const Shape &shape, memory::data_type type) {
+memory::desc nhwc(const Shape& shape, memory::data_type type) {
   return {{shape.n, shape.c, shape.h, shape.w}, type, memory::format_tag::nhwc};
 }
 
-Result<Step> compile_convolution(const LayerCompiler &compiler,
-                                 const std::string &name, const Conv2d &op,
-                                 const Shape &input, const Shape &output) {
+Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
+                                 const Shape& input, const Shape& output) {
   const memory::data_type type = onednn::data_type(compiler.options.precision);
   onednn::ConvolutionSpec spec;
   spec.source = nhwc(input, type);
@@ -63,18 +52,14 @@ Result<Step> compile_convolution(const LayerCompiler &compiler,
   spec.dilation = op.window.dilation;
   spec.rows = window_extent(op.window, input.h);
   spec.columns = window_extent(op.window, input.w);
-  spec.adds_to_destination =
-      op.residual; // the memory plan put the residual where the output goes
+  spec.adds_to_destination = op.residual;  // the memory plan put the residual where the output goes
   spec.relu = op.relu;
-  const Dims kernel_dims{op.out_channels, op.in_channels, op.window.kernel,
-                         op.window.kernel};
-  return convolution_step(compiler, name, spec, kernel_dims,
-                          [&] { return read_weights(compiler.file, op); });
+  const Dims kernel_dims{op.out_channels, op.in_channels, op.window.kernel, op.window.kernel};
+  return convolution_step(compiler, name, spec, kernel_dims, [&] { return read_weights(compiler.file, op); });
 }
 
-Result<Step> compile_atrous_taps(const LayerCompiler &compiler,
-                                 const std::string &name, const AtrousTaps &op,
-                                 const Shape &input, const Shape &output) {
+Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
+                                 const Shape& input, const Shape& output) {
   onednn::ConvolutionSpec spec;
   spec.source = nhwc(input, onednn::data_type(compiler.options.precision));
   spec.destination = nhwc(output, memory::data_type::f32);
@@ -82,28 +67,25 @@ Result<Step> compile_atrous_taps(const LayerCompiler &compiler,
                           [&] { return read_weights(compiler.file, op); });
 }
 
-Result<Step> compile_max_pool(const LayerCompiler &compiler, const MaxPool &op,
-                              const Shape &input, const Shape &output) {
+Result<Step> compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input,
+                              const Shape& output) {
   const memory::data_type type = onednn::data_type(compiler.options.precision);
-  const auto description = onednn::describe_max_pool(
-      nhwc(input, type), nhwc(output, type), op.window,
-      window_extent(op.window, input.h), window_extent(op.window, input.w));
+  const auto description =
+      onednn::describe_max_pool(nhwc(input, type), nhwc(output, type), op.window, window_extent(op.window, input.h),
+                                window_extent(op.window, input.w));
   Step step;
   step.implementation = description.impl_info_str();
   step.scratch_bytes = description.scratchpad_desc().get_size();
-  step.run = [pooling = dnnl::pooling_forward(description),
-              source = unbound(description.src_desc()),
-              destination = unbound(description.dst_desc()),
-              scratch = unbound(description.scratchpad_desc())](
-                 const StepContext &context, const StepMemory &at) mutable {
+  step.run = [pooling = dnnl::pooling_forward(description), source = unbound(description.src_desc()),
+              destination = unbound(description.dst_desc()), scratch = unbound(description.scratchpad_desc())](
+                 const StepContext& context, const StepMemory& at) mutable {
     source.set_data_handle(context.at<void>(at.inputs[0]));
     destination.set_data_handle(context.at<void>(at.output));
     scratch.set_data_handle(context.at<void>(at.scratch));
-    pooling.execute(context.stream, {{DNNL_ARG_SRC, source},
-                                     {DNNL_ARG_DST, destination},
-                                     {DNNL_ARG_SCRATCHPAD, scratch}});
+    pooling.execute(context.stream,
+                    {{DNNL_ARG_SRC, source}, {DNNL_ARG_DST, destination}, {DNNL_ARG_SCRATCHPAD, scratch}});
   };
   return step;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

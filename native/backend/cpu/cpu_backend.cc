@@ -14,42 +14,35 @@ namespace {
 constexpr int kPrimitiveCacheCapacity = 256;
 
 class CpuBackend : public Backend {
-public:
+ public:
   CpuBackend() { dnnl::set_primitive_cache_capacity(kPrimitiveCacheCapacity); }
 
   std::string device() const override { return "cpu"; }
 
   std::vector<Precision> precisions() const override {
-    if (onednn::has_bf16())
-      return {Precision::kF32, Precision::kBF16};
+    if (onednn::has_bf16()) return {Precision::kF32, Precision::kBF16};
     return {Precision::kF32};
   }
 
   // AMX makes bf16 much the fastest; without it, f32 is the safe choice
   // (docs/decisions/0003-auto-precision.md).
-  Precision auto_precision() const override {
-    return onednn::has_amx() ? Precision::kBF16 : Precision::kF32;
-  }
+  Precision auto_precision() const override { return onednn::has_amx() ? Precision::kBF16 : Precision::kF32; }
 
-  Result<std::unique_ptr<Network>>
-  load(const Graph &graph, std::shared_ptr<const Safetensors> weights,
-       const NetworkOptions &options) override {
+  Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+                                        const NetworkOptions& options) override {
     if (options.precision == Precision::kBF16 && !onednn::has_bf16()) {
-      return error(Code::kUnsupportedPrecision,
-                   "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
+      return error(Code::kUnsupportedPrecision, "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
                    onednn::isa_name(), " here. 'auto' and 'f32' work");
     }
-    return std::unique_ptr<Network>(
-        std::make_unique<CpuNetwork>(graph, std::move(weights), options));
+    return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(graph, std::move(weights), options));
   }
 };
 
-} // namespace
+}  // namespace
 
-Backend *cpu_backend() {
-  static CpuBackend *const instance =
-      new CpuBackend(); // never destroyed: threads may outlive static
-                        // destructors
+Backend* cpu_backend() {
+  static CpuBackend* const instance = new CpuBackend();  // never destroyed: threads may outlive static
+                                                         // destructors
   return instance;
 }
 
@@ -58,43 +51,33 @@ CpuDescription describe_cpu() {
   cpu.onednn_version = onednn::version();
   cpu.onednn_isa = onednn::isa_name();
 #if defined(__x86_64__)
-  static constexpr const char *kWanted[] = {
-      "avx2",        "fma",         "avx512f",  "avx512bw", "avx512_vnni",
-      "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"};
+  static constexpr const char* kWanted[] = {"avx2",        "fma",         "avx512f",  "avx512bw", "avx512_vnni",
+                                            "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"};
 #else
-  static constexpr const char *kWanted[] = {"asimd", "asimddp", "sve", "bf16",
-                                            "i8mm"};
+  static constexpr const char* kWanted[] = {"asimd", "asimddp", "sve", "bf16", "i8mm"};
 #endif
   std::ifstream file("/proc/cpuinfo");
   std::string line;
-  while (std::getline(file, line) &&
-         !line.empty()) { // the first processor's block
+  while (std::getline(file, line) && !line.empty()) {  // the first processor's block
     const size_t colon = line.find(':');
-    if (colon == std::string::npos)
-      continue;
-    const std::string value =
-        colon + 2 <= line.size() ? line.substr(colon + 2) : "";
-    if (line.rfind("model name", 0) == 0)
-      cpu.name = value;
-    if (line.rfind("flags", 0) != 0 && line.rfind("Features", 0) != 0)
-      continue;
+    if (colon == std::string::npos) continue;
+    const std::string value = colon + 2 <= line.size() ? line.substr(colon + 2) : "";
+    if (line.rfind("model name", 0) == 0) cpu.name = value;
+    if (line.rfind("flags", 0) != 0 && line.rfind("Features", 0) != 0) continue;
     const std::string flags = " " + value + " ";
-    for (const char *feature : kWanted) {
-      if (flags.find(" " + std::string(feature) + " ") != std::string::npos)
-        cpu.features.push_back(feature);
+    for (const char* feature : kWanted) {
+      if (flags.find(" " + std::string(feature) + " ") != std::string::npos) cpu.features.push_back(feature);
     }
   }
   return cpu;
 }
 
-Result<std::vector<LayerImplementation>>
-cpu_implementations(const Graph &graph,
-                    std::shared_ptr<const Safetensors> weights,
-                    const NetworkOptions &options, const Shape &image) {
+Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,
+                                                             std::shared_ptr<const Safetensors> weights,
+                                                             const NetworkOptions& options, const Shape& image) {
   CpuNetwork network(graph, std::move(weights), options);
   auto compiled = network.compile_steps(image);
-  if (!compiled.ok())
-    return compiled.status();
+  if (!compiled.ok()) return compiled.status();
   std::vector<LayerImplementation> layers;
   for (size_t i = 0; i < compiled->steps.size(); ++i) {
     layers.push_back({compiled->names[i], compiled->steps[i].implementation});
@@ -102,4 +85,4 @@ cpu_implementations(const Graph &graph,
   return layers;
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -7,15 +7,14 @@
 
 namespace deeplab {
 
-Backend *cpu_backend();
+Backend* cpu_backend();
 
 struct CpuDescription {
   std::string name;
-  std::vector<std::string>
-      features; // instruction sets that matter here: "avx2", "amx_bf16", ...
+  std::vector<std::string> features;  // instruction sets that matter here: "avx2", "amx_bf16", ...
   std::string onednn_version;
-  std::string onednn_isa; // the best one oneDNN will use, as ONEDNN_MAX_CPU_ISA
-                          // would name it
+  std::string onednn_isa;  // the best one oneDNN will use, as ONEDNN_MAX_CPU_ISA
+                           // would name it
 };
 
 CpuDescription describe_cpu();
@@ -24,12 +23,11 @@ CpuDescription describe_cpu();
 // for tests and `deeplab inspect`.
 struct LayerImplementation {
   std::string layer;
-  std::string implementation; // oneDNN's name, or "winograd"
+  std::string implementation;  // oneDNN's name, or "winograd"
 };
 
-Result<std::vector<LayerImplementation>>
-cpu_implementations(const Graph &graph,
-                    std::shared_ptr<const Safetensors> weights,
-                    const NetworkOptions &options, const Shape &image);
+Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,
+                                                             std::shared_ptr<const Safetensors> weights,
+                                                             const NetworkOptions& options, const Shape& image);
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -15,161 +15,131 @@ namespace {
 
 // One overload for each operation that can stand in an optimized graph.
 struct CompileStep {
-  const LayerCompiler &compiler;
-  const Graph &graph;
-  const std::vector<Shape> &shapes;
-  const Node &node;
-  const Shape &output;
+  const LayerCompiler& compiler;
+  const Graph& graph;
+  const std::vector<Shape>& shapes;
+  const Node& node;
+  const Shape& output;
 
-  const Shape &input(int i) const { return shapes[node.inputs[i]]; }
+  const Shape& input(int i) const { return shapes[node.inputs[i]]; }
 
-  Result<Step> operator()(const Image &) const {
-    return Step{"input", 0, nullptr};
-  }
-  Result<Step> operator()(const Normalize &op) const {
+  Result<Step> operator()(const Image&) const { return Step{"input", 0, nullptr}; }
+  Result<Step> operator()(const Normalize& op) const {
     return compile_normalize(op, input(0), compiler.options.precision);
   }
-  Result<Step> operator()(const Conv2d &op) const {
-    if (prefers_winograd(compiler, op, output))
-      return compile_winograd(compiler, node.name, op, input(0), output);
+  Result<Step> operator()(const Conv2d& op) const {
+    if (prefers_winograd(compiler, op, output)) return compile_winograd(compiler, node.name, op, input(0), output);
     return compile_convolution(compiler, node.name, op, input(0), output);
   }
-  Result<Step> operator()(const MaxPool &op) const {
-    return compile_max_pool(compiler, op, input(0), output);
-  }
-  Result<Step> operator()(const AtrousTaps &op) const {
+  Result<Step> operator()(const MaxPool& op) const { return compile_max_pool(compiler, op, input(0), output); }
+  Result<Step> operator()(const AtrousTaps& op) const {
     return compile_atrous_taps(compiler, node.name, op, input(0), output);
   }
-  Result<Step> operator()(const ShiftedAdd &op) const {
-    return compile_shifted_add(op, output);
+  Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(op, output); }
+  Result<Step> operator()(const SegmentationHead&) const {
+    const auto& normalize = std::get<Normalize>(graph.nodes[node.inputs[1]].op);
+    const Shape& image = input(2);
+    return compile_segmentation_head(input(0), image, input_geometry(normalize.config, image.h, image.w));
   }
-  Result<Step> operator()(const SegmentationHead &) const {
-    const auto &normalize = std::get<Normalize>(graph.nodes[node.inputs[1]].op);
-    const Shape &image = input(2);
-    return compile_segmentation_head(
-        input(0), image, input_geometry(normalize.config, image.h, image.w));
-  }
-  Result<Step> operator()(const BatchNorm &) const { return not_fused(); }
-  Result<Step> operator()(const Relu &) const { return not_fused(); }
-  Result<Step> operator()(const Add &) const { return not_fused(); }
+  Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
+  Result<Step> operator()(const Relu&) const { return not_fused(); }
+  Result<Step> operator()(const Add&) const { return not_fused(); }
 
   Status not_fused() const {
-    return error(Code::kInternal, "layer ", node.name,
-                 ": the CPU backend runs ", op_name(node.op), " only fused");
+    return error(Code::kInternal, "layer ", node.name, ": the CPU backend runs ", op_name(node.op), " only fused");
   }
 };
 
 // Bytes of a node's output in the arena. Logits and the products they are
 // summed from are f32 in every precision.
-size_t activation_bytes(const Op &op, const Shape &shape, Precision precision) {
-  if (std::holds_alternative<Image>(op) ||
-      std::holds_alternative<SegmentationHead>(op))
-    return 0;
-  const bool f32 = precision == Precision::kF32 ||
-                   std::holds_alternative<AtrousTaps>(op) ||
-                   std::holds_alternative<ShiftedAdd>(op);
+size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
+  if (std::holds_alternative<Image>(op) || std::holds_alternative<SegmentationHead>(op)) return 0;
+  const bool f32 =
+      precision == Precision::kF32 || std::holds_alternative<AtrousTaps>(op) || std::holds_alternative<ShiftedAdd>(op);
   return shape.elements() * (f32 ? sizeof(float) : sizeof(uint16_t));
 }
 
 class CpuExecutable : public Executable {
-public:
-  CpuExecutable(CompiledNetwork network, std::shared_ptr<Arena> arena,
-                int threads)
-      : network_(std::move(network)), arena_(std::move(arena)),
-        threads_(threads) {
+ public:
+  CpuExecutable(CompiledNetwork network, std::shared_ptr<Arena> arena, int threads)
+      : network_(std::move(network)), arena_(std::move(arena)), threads_(threads) {
     arena_->add(network_.arena_bytes);
   }
   ~CpuExecutable() override { arena_->remove(network_.arena_bytes); }
 
-  Status run(const RunInput &input, const RunOutput &output,
-             const std::atomic<bool> &cancelled) override {
+  Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_);
     omp_set_num_threads(threads_);
     auto arena = arena_->acquire();
-    if (!arena.ok())
-      return arena.status();
+    if (!arena.ok()) return arena.status();
     const StepContext context{stream_, *arena, input, output};
     try {
       for (size_t i = 0; i < network_.steps.size(); ++i) {
-        if (cancelled.load(std::memory_order_relaxed))
-          return error(Code::kAborted, "the inference was aborted");
-        if (network_.steps[i].run)
-          network_.steps[i].run(context, network_.memory[i]);
+        if (cancelled.load(std::memory_order_relaxed)) return error(Code::kAborted, "the inference was aborted");
+        if (network_.steps[i].run) network_.steps[i].run(context, network_.memory[i]);
       }
       stream_.wait();
-    } catch (const dnnl::error &failure) {
+    } catch (const dnnl::error& failure) {
       return error(Code::kInternal, "oneDNN: ", failure.what());
     }
     return Status();
   }
 
-private:
+ private:
   CompiledNetwork network_;
   std::shared_ptr<Arena> arena_;
   int threads_;
   dnnl::stream stream_{onednn::engine()};
 };
 
-} // namespace
+}  // namespace
 
-Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape &image) {
+Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
   auto shapes = infer_shapes(graph_, image);
-  if (!shapes.ok())
-    return shapes.status();
+  if (!shapes.ok()) return shapes.status();
   const CoreLease cores(options_.threads);
-  omp_set_num_threads(options_.threads); // oneDNN cuts its work for the number
-                                         // of threads it sees now
+  omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number
+                                          // of threads it sees now
 
   CompiledNetwork network;
   const LayerCompiler compiler{*file_, weights_, options_};
   for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    const Node &node = graph_.nodes[id];
+    const Node& node = graph_.nodes[id];
     try {
-      auto step = std::visit(
-          CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
-      if (!step.ok())
-        return step.status();
+      auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
+      if (!step.ok()) return step.status();
       network.steps.push_back(std::move(*step));
       network.names.push_back(node.name);
-    } catch (const dnnl::error &failure) {
-      return error(Code::kInternal, "layer ", node.name,
-                   ": oneDNN: ", failure.what());
+    } catch (const dnnl::error& failure) {
+      return error(Code::kInternal, "layer ", node.name, ": oneDNN: ", failure.what());
     }
   }
   file_->release_pages();
 
-  ActivationBuffers buffers = activation_buffers(graph_, [&](NodeId id) {
-    return activation_bytes(graph_.nodes[id].op, (*shapes)[id],
-                            options_.precision);
-  });
+  ActivationBuffers buffers = activation_buffers(
+      graph_, [&](NodeId id) { return activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision); });
   std::vector<int> scratch(graph_.nodes.size(), -1);
   for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    if (network.steps[id].scratch_bytes == 0)
-      continue;
+    if (network.steps[id].scratch_bytes == 0) continue;
     const int step = static_cast<int>(id);
     scratch[id] = static_cast<int>(buffers.requests.size());
     buffers.requests.push_back({network.steps[id].scratch_bytes, step, step});
   }
   const MemoryPlan plan = plan_memory(buffers.requests);
-  const auto offset = [&](int buffer) {
-    return buffer < 0 ? 0 : plan.offsets[buffer];
-  };
+  const auto offset = [&](int buffer) { return buffer < 0 ? 0 : plan.offsets[buffer]; };
   for (size_t id = 0; id < graph_.nodes.size(); ++id) {
     StepMemory memory{{}, offset(buffers.buffer_of[id]), offset(scratch[id])};
-    for (const NodeId input : graph_.nodes[id].inputs)
-      memory.inputs.push_back(offset(buffers.buffer_of[input]));
+    for (const NodeId input : graph_.nodes[id].inputs) memory.inputs.push_back(offset(buffers.buffer_of[input]));
     network.memory.push_back(std::move(memory));
   }
   network.arena_bytes = plan.bytes;
   return network;
 }
 
-Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Shape &image) {
+Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Shape& image) {
   auto network = compile_steps(image);
-  if (!network.ok())
-    return network.status();
-  return std::unique_ptr<Executable>(std::make_unique<CpuExecutable>(
-      std::move(*network), arena_, options_.threads));
+  if (!network.ok()) return network.status();
+  return std::unique_ptr<Executable>(std::make_unique<CpuExecutable>(std::move(*network), arena_, options_.threads));
 }
 
-} // namespace deeplab
+}  // namespace deeplab

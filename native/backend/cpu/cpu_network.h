@@ -11,16 +11,14 @@ namespace deeplab {
 struct CompiledNetwork;
 
 class CpuNetwork : public Network {
-public:
-  CpuNetwork(Graph graph, std::shared_ptr<const Safetensors> weights,
-             NetworkOptions options)
-      : graph_(std::move(graph)), file_(std::move(weights)), options_(options) {
-  }
+ public:
+  CpuNetwork(Graph graph, std::shared_ptr<const Safetensors> weights, NetworkOptions options)
+      : graph_(std::move(graph)), file_(std::move(weights)), options_(options) {}
 
-  Result<std::unique_ptr<Executable>> compile(const Shape &image) override;
-  Result<CompiledNetwork> compile_steps(const Shape &image);
+  Result<std::unique_ptr<Executable>> compile(const Shape& image) override;
+  Result<CompiledNetwork> compile_steps(const Shape& image);
 
-private:
+ private:
   Graph graph_;
   std::shared_ptr<const Safetensors> file_;
   NetworkOptions options_;
@@ -28,4 +26,4 @@ private:
   std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
 };
 
-} // namespace deeplab
+}  // namespace deeplab

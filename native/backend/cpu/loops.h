@@ -8,14 +8,12 @@
 namespace deeplab {
 
 // uint8 [N,H,W,channels] -> [N,h,w,3] in `precision`.
-Step compile_normalize(const Normalize &op, const Shape &image,
-                       Precision precision);
+Step compile_normalize(const Normalize& op, const Shape& image, Precision precision);
 
 // f32 [N,h,w,taps * classes] -> f32 [N,h,w,classes].
-Step compile_shifted_add(const ShiftedAdd &op, const Shape &output);
+Step compile_shifted_add(const ShiftedAdd& op, const Shape& output);
 
 // f32 logits [N,h,w,classes] -> the run's labels, scores and logits.
-Step compile_segmentation_head(const Shape &logits, const Shape &image,
-                               const InputGeometry &geometry);
+Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry);
 
-} // namespace deeplab
+}  // namespace deeplab

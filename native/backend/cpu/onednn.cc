@@ -11,7 +11,7 @@ dnnl::primitive_attr user_scratchpad() {
   return attributes;
 }
 
-void append_relu(dnnl::post_ops &operations) {
+void append_relu(dnnl::post_ops& operations) {
 #if DNNL_VERSION_MAJOR >= 3
   operations.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
 #else
@@ -21,47 +21,39 @@ void append_relu(dnnl::post_ops &operations) {
 
 memory::dims both(int64_t value) { return {value, value}; }
 
-} // namespace
+}  // namespace
 
-const dnnl::engine &engine() {
+const dnnl::engine& engine() {
   static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
   return instance;
 }
 
-dnnl::convolution_forward::primitive_desc
-describe_convolution(const ConvolutionSpec &spec) {
+dnnl::convolution_forward::primitive_desc describe_convolution(const ConvolutionSpec& spec) {
   dnnl::primitive_attr attributes = user_scratchpad();
   dnnl::post_ops operations;
-  if (spec.adds_to_destination)
-    operations.append_sum(1.0f);
-  if (spec.relu)
-    append_relu(operations);
+  if (spec.adds_to_destination) operations.append_sum(1.0f);
+  if (spec.relu) append_relu(operations);
   attributes.set_post_ops(operations);
 
   constexpr auto kInference = dnnl::prop_kind::forward_inference;
   constexpr auto kDirect = dnnl::algorithm::convolution_direct;
   const memory::dims strides = both(spec.stride);
-  const memory::dims dilates =
-      both(spec.dilation - 1); // oneDNN counts the gaps
-  const memory::dims before{spec.rows.padding_before,
-                            spec.columns.padding_before};
+  const memory::dims dilates = both(spec.dilation - 1);  // oneDNN counts the gaps
+  const memory::dims before{spec.rows.padding_before, spec.columns.padding_before};
   const memory::dims after{spec.rows.padding_after, spec.columns.padding_after};
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(),  kInference,       kDirect, spec.source, spec.weights,
-          spec.bias, spec.destination, strides, dilates,     before,
-          after,     attributes};
+  return {engine(),         kInference, kDirect, spec.source, spec.weights, spec.bias,
+          spec.destination, strides,    dilates, before,      after,        attributes};
 #else
-  const dnnl::convolution_forward::desc description(
-      kInference, kDirect, spec.source, spec.weights, spec.bias,
-      spec.destination, strides, dilates, before, after);
+  const dnnl::convolution_forward::desc description(kInference, kDirect, spec.source, spec.weights, spec.bias,
+                                                    spec.destination, strides, dilates, before, after);
   return {description, attributes, engine()};
 #endif
 }
 
-dnnl::pooling_forward::primitive_desc
-describe_max_pool(const memory::desc &source, const memory::desc &destination,
-                  const Window &window, const WindowExtent &rows,
-                  const WindowExtent &columns) {
+dnnl::pooling_forward::primitive_desc describe_max_pool(const memory::desc& source, const memory::desc& destination,
+                                                        const Window& window, const WindowExtent& rows,
+                                                        const WindowExtent& columns) {
   constexpr auto kInference = dnnl::prop_kind::forward_inference;
   constexpr auto kMax = dnnl::algorithm::pooling_max;
   const memory::dims before{rows.padding_before, columns.padding_before};
@@ -79,63 +71,46 @@ describe_max_pool(const memory::desc &source, const memory::desc &destination,
           after,
           user_scratchpad()};
 #else
-  const dnnl::pooling_forward::desc description(
-      kInference, kMax, source, destination, both(window.stride),
-      both(window.kernel), before, after);
+  const dnnl::pooling_forward::desc description(kInference, kMax, source, destination, both(window.stride),
+                                                both(window.kernel), before, after);
   return {description, user_scratchpad(), engine()};
 #endif
 }
 
-dnnl::matmul::primitive_desc describe_matmul(const memory::desc &source,
-                                             const memory::desc &weights,
-                                             const memory::desc &destination) {
+dnnl::matmul::primitive_desc describe_matmul(const memory::desc& source, const memory::desc& weights,
+                                             const memory::desc& destination) {
 #if DNNL_VERSION_MAJOR >= 3
   return {engine(), source, weights, destination, user_scratchpad()};
 #else
-  return {dnnl::matmul::desc(source, weights, destination), user_scratchpad(),
-          engine()};
+  return {dnnl::matmul::desc(source, weights, destination), user_scratchpad(), engine()};
 #endif
 }
 
 memory::data_type data_type(Precision precision) {
-  return precision == Precision::kBF16 ? memory::data_type::bf16
-                                       : memory::data_type::f32;
+  return precision == Precision::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
 std::string version() {
-  const dnnl_version_t *version = dnnl_version();
-  return std::to_string(version->major) + "." + std::to_string(version->minor) +
-         "." + std::to_string(version->patch);
+  const dnnl_version_t* version = dnnl_version();
+  return std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch);
 }
 
 std::string isa_name() {
   switch (dnnl::get_effective_cpu_isa()) {
-  case dnnl::cpu_isa::sse41:
-    return "SSE41";
-  case dnnl::cpu_isa::avx:
-    return "AVX";
-  case dnnl::cpu_isa::avx2:
-    return "AVX2";
-  case dnnl::cpu_isa::avx2_vnni:
-    return "AVX2_VNNI";
-  case dnnl::cpu_isa::avx512_core:
-    return "AVX512_CORE";
-  case dnnl::cpu_isa::avx512_core_vnni:
-    return "AVX512_CORE_VNNI";
-  case dnnl::cpu_isa::avx512_core_bf16:
-    return "AVX512_CORE_BF16";
-  case dnnl::cpu_isa::avx512_core_amx:
-    return "AVX512_CORE_AMX";
+    case dnnl::cpu_isa::sse41: return "SSE41";
+    case dnnl::cpu_isa::avx: return "AVX";
+    case dnnl::cpu_isa::avx2: return "AVX2";
+    case dnnl::cpu_isa::avx2_vnni: return "AVX2_VNNI";
+    case dnnl::cpu_isa::avx512_core: return "AVX512_CORE";
+    case dnnl::cpu_isa::avx512_core_vnni: return "AVX512_CORE_VNNI";
+    case dnnl::cpu_isa::avx512_core_bf16: return "AVX512_CORE_BF16";
+    case dnnl::cpu_isa::avx512_core_amx: return "AVX512_CORE_AMX";
 #if DNNL_VERSION_MAJOR >= 3
-  case dnnl::cpu_isa::avx2_vnni_2:
-    return "AVX2_VNNI_2";
-  case dnnl::cpu_isa::avx512_core_fp16:
-    return "AVX512_CORE_FP16";
-  case dnnl::cpu_isa::avx512_core_amx_fp16:
-    return "AVX512_CORE_AMX_FP16";
+    case dnnl::cpu_isa::avx2_vnni_2: return "AVX2_VNNI_2";
+    case dnnl::cpu_isa::avx512_core_fp16: return "AVX512_CORE_FP16";
+    case dnnl::cpu_isa::avx512_core_amx_fp16: return "AVX512_CORE_AMX_FP16";
 #endif
-  default:
-    return "DEFAULT";
+    default: return "DEFAULT";
   }
 }
 
@@ -146,4 +121,4 @@ bool has_bf16() {
   return isa == "AVX512_CORE_BF16" || isa == "AVX512_CORE_FP16" || has_amx();
 }
 
-} // namespace deeplab::onednn
+}  // namespace deeplab::onednn

@@ -13,7 +13,7 @@ namespace deeplab::onednn {
 using dnnl::memory;
 
 // The engine is the whole CPU; there is one for the process.
-const dnnl::engine &engine();
+const dnnl::engine& engine();
 
 struct ConvolutionSpec {
   memory::desc source;
@@ -24,21 +24,17 @@ struct ConvolutionSpec {
   int dilation = 1;
   WindowExtent rows;
   WindowExtent columns;
-  bool adds_to_destination =
-      false; // destination = result + destination, before the ReLU
+  bool adds_to_destination = false;  // destination = result + destination, before the ReLU
   bool relu = false;
 };
 
 // These throw dnnl::error where oneDNN has no implementation.
-dnnl::convolution_forward::primitive_desc
-describe_convolution(const ConvolutionSpec &spec);
-dnnl::pooling_forward::primitive_desc
-describe_max_pool(const memory::desc &source, const memory::desc &destination,
-                  const Window &window, const WindowExtent &rows,
-                  const WindowExtent &columns);
-dnnl::matmul::primitive_desc describe_matmul(const memory::desc &source,
-                                             const memory::desc &weights,
-                                             const memory::desc &destination);
+dnnl::convolution_forward::primitive_desc describe_convolution(const ConvolutionSpec& spec);
+dnnl::pooling_forward::primitive_desc describe_max_pool(const memory::desc& source, const memory::desc& destination,
+                                                        const Window& window, const WindowExtent& rows,
+                                                        const WindowExtent& columns);
+dnnl::matmul::primitive_desc describe_matmul(const memory::desc& source, const memory::desc& weights,
+                                             const memory::desc& destination);
 
 memory::data_type data_type(Precision precision);
 
@@ -49,4 +45,4 @@ std::string isa_name();
 bool has_amx();
 bool has_bf16();
 
-} // namespace deeplab::onednn
+}  // namespace deeplab::onednn

@@ -17,20 +17,19 @@ namespace deeplab {
 
 struct PackedConv {
   AlignedBuffer kernel_bytes;
-  dnnl::memory kernel; // in kernel_bytes
+  dnnl::memory kernel;  // in kernel_bytes
   dnnl::memory bias;
 };
 
 class PackedWeights {
-public:
+ public:
   // The weights of layer `name` in `layout`; `read` makes them, row-major f32
   // of the layout's dims, if need be.
-  Result<std::shared_ptr<const PackedConv>>
-  get(const std::string &name, const dnnl::memory::desc &layout,
-      const std::function<Result<ConvWeights>()> &read);
+  Result<std::shared_ptr<const PackedConv>> get(const std::string& name, const dnnl::memory::desc& layout,
+                                                const std::function<Result<ConvWeights>()>& read);
 
-private:
+ private:
   std::map<std::string, std::vector<std::weak_ptr<const PackedConv>>> layouts_;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

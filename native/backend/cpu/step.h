@@ -13,13 +13,14 @@ namespace deeplab {
 // What a step finds when it runs. Activations are NHWC; offsets into `arena`
 // were planned when the step was compiled.
 struct StepContext {
-  dnnl::stream &stream;
-  std::byte *arena;
-  const RunInput &input;
-  const RunOutput &output;
+  dnnl::stream& stream;
+  std::byte* arena;
+  const RunInput& input;
+  const RunOutput& output;
 
-  template <typename T> T *at(size_t offset) const {
-    return reinterpret_cast<T *>(arena + offset);
+  template <typename T>
+  T* at(size_t offset) const {
+    return reinterpret_cast<T*>(arena + offset);
   }
 };
 
@@ -30,13 +31,12 @@ struct StepMemory {
   size_t scratch = 0;
 };
 
-using Run =
-    std::function<void(const StepContext &context, const StepMemory &memory)>;
+using Run = std::function<void(const StepContext& context, const StepMemory& memory)>;
 
 struct Step {
-  std::string implementation; // oneDNN's name of it, "winograd", or "loop"
+  std::string implementation;  // oneDNN's name of it, "winograd", or "loop"
   size_t scratch_bytes = 0;
   Run run;
 };
 
-} // namespace deeplab
+}  // namespace deeplab

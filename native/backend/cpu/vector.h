@@ -9,21 +9,18 @@ namespace deeplab {
 using Floats = float __attribute__((vector_size(64), aligned(4), may_alias));
 constexpr int64_t kLanes = 16;
 
-__attribute__((always_inline)) inline Floats load(const float *data) {
-  return *reinterpret_cast<const Floats *>(data);
-}
-__attribute__((always_inline)) inline void store(float *data, Floats values) {
-  *reinterpret_cast<Floats *>(data) = values;
+__attribute__((always_inline)) inline Floats load(const float* data) { return *reinterpret_cast<const Floats*>(data); }
+__attribute__((always_inline)) inline void store(float* data, Floats values) {
+  *reinterpret_cast<Floats*>(data) = values;
 }
 
-} // namespace deeplab
+}  // namespace deeplab
 
 // A function so marked is compiled for each instruction set, and the
 // processor's best one is taken at run time. What it calls must be inlined into
 // it, and a parallel loop must call it, not be in it.
 #if defined(__x86_64__)
-#define DEEPLAB_MULTIVERSION                                                   \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
+#define DEEPLAB_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DEEPLAB_MULTIVERSION
 #endif
