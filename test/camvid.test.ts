@@ -66,6 +66,8 @@ function figures(confusion: Float64Array, count: number) {
   return { meanIou: (100 * iou) / count, accuracy: (100 * correct) / known };
 }
 
+jest.setTimeout(1_200_000); // 101 images, a minute or two on two idle cores
+
 if (!there) console.warn(`skipped: ${weights} and ${split} are not both there`);
 
 (there ? describe : describe.skip)('CamVid validation (needs ../shared)', () => {

@@ -52,8 +52,7 @@ Napi::Value inspect_model(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// cpuImplementations(path, precision, winograd, width, height): [layer,
-// implementation][]
+// cpuImplementations(path, precision, winograd, width, height): [layer, implementation][]
 Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Model model = open_or_throw(info);

@@ -19,9 +19,8 @@ Napi::Array to_array(Napi::Env env, const Dims& dims);
 
 constexpr int64_t kMaxImageSide = 1 << 20;
 
-// Arguments of exported functions. The TypeScript layer has validated what
-// users pass, so these are the last line of defence; they throw
-// ERR_INVALID_ARGUMENT.
+// Arguments of exported functions. The TypeScript layer has validated what users pass, so these are the last line of
+// defence; they throw ERR_INVALID_ARGUMENT.
 std::string string_argument(const Napi::Value& value, const char* name);
 int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min, int64_t max);
 Napi::Object object_argument(const Napi::Value& value, const char* name);

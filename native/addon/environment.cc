@@ -3,8 +3,7 @@
 namespace deeplab {
 namespace {
 
-// Node calls this on the JavaScript thread, or with a null `env` for tasks left
-// over at its end.
+// Node calls this on the JavaScript thread, or with a null `env` for tasks left over at its end.
 void run_task(napi_env env, napi_value, void*, void* data) {
   const std::unique_ptr<Gate::Task> task(static_cast<Gate::Task*>(data));
   if (env == nullptr) return;
@@ -43,8 +42,7 @@ void Gate::close() {
   napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }
 
-// The hook is added after the thread-safe function was created, which makes it
-// run before Node ends that function.
+// The hook is added after the thread-safe function was created, which makes it run before Node ends that function.
 Environment::Environment(Napi::Env env) : gate_(std::make_shared<Gate>(env)) {
   env.AddCleanupHook([this] { tear_down(); });
 }
@@ -64,8 +62,7 @@ Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object resu
   const auto deferred = Napi::Promise::Deferred::New(env);
   waiting_.emplace(key, Waiting{deferred, Napi::Persistent(result), Napi::Persistent(owner)});
   if (waiting_.size() == 1) gate_->set_busy(env, true);
-  // Session threads hold the gate, which outlives the environment, and the key;
-  // `this` is used behind the gate only.
+  // Session threads hold the gate, which outlives the environment, and the key; `this` is used behind the gate only.
   auto settle = [gate = gate_, this, key](const Status& status) {
     gate->post([this, key, status](Napi::Env env) { this->settle(env, key, status); });
   };

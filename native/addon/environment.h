@@ -1,10 +1,8 @@
-// What the addon keeps for each JavaScript environment (the main thread, or a
-// worker): the way back from session threads, and the promises that wait there.
+// What the addon keeps for each JavaScript environment (the main thread, or a worker): the way back from session
+// threads, and the promises that wait there.
 //
-// A session thread may call into an environment only while it lives. Everything
-// that crosses goes through `post`, which drops the task once the environment
-// is going; what belongs to JavaScript (promises, buffers) never leaves its
-// thread.
+// A session thread may call into an environment only while it lives. Everything that crosses goes through `post`, which
+// drops the task once the environment is going; what belongs to JavaScript (promises, buffers) never leaves its thread.
 #pragma once
 
 #include <napi.h>
@@ -20,8 +18,7 @@
 
 namespace deeplab {
 
-// The thread-safe function of an environment, and whether it may still be
-// called.
+// The thread-safe function of an environment, and whether it may still be called.
 class Gate {
  public:
   using Task = std::function<void(Napi::Env)>;
@@ -44,17 +41,15 @@ class Environment {
   explicit Environment(Napi::Env env);
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-  // A promise that any thread can settle through the callback that comes with
-  // it, with `result` if the status is ok. `result` and `owner` are kept alive
-  // while it is pending.
+  // A promise that any thread can settle through the callback that comes with it, with `result` if the status is ok.
+  // `result` and `owner` are kept alive while it is pending.
   struct Pending {
     Napi::Promise promise;
     std::function<void(const Status&)> settle;
   };
   Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner);
 
-  // Sessions to stop at the environment's end. Shared, because objects are
-  // finalized after this one.
+  // Sessions to stop at the environment's end. Shared, because objects are finalized after this one.
   using Sessions = std::set<Session*>;
   const std::shared_ptr<Sessions> sessions = std::make_shared<Sessions>();
 
@@ -75,8 +70,7 @@ class Environment {
   uint64_t next_key_ = 0;
 };
 
-// A JavaScript error with the status' code and message; lib/native.ts makes it
-// a DeepLabError.
+// A JavaScript error with the status' code and message; lib/native.ts makes it a DeepLabError.
 Napi::Error to_error(Napi::Env env, const Status& status);
 
 }  // namespace deeplab

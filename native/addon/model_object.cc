@@ -37,8 +37,7 @@ SegmentRequest segment_request(const Napi::CallbackInfo& info) {
   return request;
 }
 
-// The result object of a request, with the buffers that the session fills while
-// nobody else sees them.
+// The result object of a request, with the buffers that the session fills while nobody else sees them.
 Napi::Object allocate_result(Napi::Env env, const Shape& image, const Shape& logits, bool with_scores, bool with_logits,
                              RunOutput* output) {
   Napi::Object result = Napi::Object::New(env);
@@ -81,8 +80,7 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   return pending.promise;
 }
 
-// A pending request keeps its model alive, so the session is idle and stops at
-// once.
+// A pending request keeps its model alive, so the session is idle and stops at once.
 ModelObject::~ModelObject() {
   if (session_ != nullptr) sessions_->erase(session_.get());
 }

@@ -1,7 +1,6 @@
-// What a device implements. A Backend loads a Graph's weights once into a
-// Network; a Network compiles itself for an image size into an Executable; an
-// Executable runs from uint8 pixels to labels. Whoever runs it (native/session)
-// knows neither the device nor the network.
+// What a device implements. A Backend loads a Graph's weights once into a Network; a Network compiles itself for an
+// image size into an Executable; an Executable runs from uint8 pixels to labels. Whoever runs it (native/session) knows
+// neither the device nor the network.
 //
 // A Network and its Executables are used by one thread at a time.
 #pragma once
@@ -26,8 +25,7 @@ const char* precision_name(Precision precision);
 struct NetworkOptions {
   Precision precision = Precision::kF32;
   int threads = 1;       // CPU threads of one run
-  bool winograd = true;  // Winograd convolution where it is faster, at a
-                         // relative error of up to 1e-3
+  bool winograd = true;  // Winograd convolution where it is faster, at a relative error of up to 1e-3
 };
 
 // Host memory of one run, all owned by the caller, row-major.
@@ -44,8 +42,7 @@ struct RunOutput {
 class Executable {
  public:
   virtual ~Executable() = default;
-  // `cancelled` is looked at before every layer; once true, the run ends with
-  // ERR_ABORTED.
+  // `cancelled` is looked at before every layer; once true, the run ends with ERR_ABORTED.
   virtual Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) = 0;
 };
 
@@ -72,8 +69,7 @@ class Backend {
 // Why there is no GPU; what `deeplab doctor` says.
 std::string gpu_missing_reason();
 
-// The backend for "auto", "cpu", "cuda" or "cuda:N". It lives as long as the
-// process.
+// The backend for "auto", "cpu", "cuda" or "cuda:N". It lives as long as the process.
 Result<Backend*> find_backend(const std::string& device);
 
 }  // namespace deeplab

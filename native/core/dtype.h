@@ -1,5 +1,4 @@
-// Element types as they are stored in weights files, and their exact conversion
-// to float.
+// Element types as they are stored in weights files, and their exact conversion to float.
 #pragma once
 
 #include <cstddef>

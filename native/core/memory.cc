@@ -9,8 +9,7 @@
 namespace deeplab {
 namespace {
 
-// The number in a one-number file of the control group; nothing where there is
-// none, or "max".
+// The number in a one-number file of the control group; nothing where there is none, or "max".
 size_t read_number(const char* path, size_t otherwise) {
   std::ifstream file(path);
   size_t value = 0;

@@ -15,14 +15,12 @@ struct SystemMemory {
 
 SystemMemory system_memory();
 
-// ERR_OUT_OF_MEMORY if `bytes` more would not fit. Asked before large
-// allocations, because Linux grants memory that it does not have and kills the
-// process that uses it.
+// ERR_OUT_OF_MEMORY if `bytes` more would not fit. Asked before large allocations, because Linux grants memory that it
+// does not have and kills the process that uses it.
 Status check_memory(size_t bytes, const char* purpose);
 
-// Memory for weights and activations: straight from the system, in huge pages
-// where it has them, and back to the system when it is freed (malloc would keep
-// blocks of these sizes, and a process that loads models in turn would grow).
+// Memory for weights and activations: straight from the system, in huge pages where it has them, and back to the system
+// when it is freed (malloc would keep blocks of these sizes, and a process that loads models in turn would grow).
 class AlignedBuffer {
  public:
   static constexpr size_t kAlignment = 64;  // of offsets into it: a cache line, and the widest vector register

@@ -18,9 +18,7 @@ Result<MemoryMap> MemoryMap::open(const std::string& path) {
   if (fstat(file, &info) != 0) return error(Code::kNotFound, "cannot read ", path, ": ", std::strerror(errno));
   if (!S_ISREG(info.st_mode)) return error(Code::kNotFound, path, " is not a regular file");
   map.size_ = static_cast<size_t>(info.st_size);
-  if (map.size_ == 0)
-    return map;  // an empty mapping is an error of mmap's, an empty file is the
-                 // reader's to judge
+  if (map.size_ == 0) return map;  // an empty mapping is an error of mmap's, an empty file is the reader's to judge
   void* data = mmap(nullptr, map.size_, PROT_READ, MAP_PRIVATE, file, 0);
   if (data == MAP_FAILED) return error(Code::kOutOfMemory, "cannot map ", path, ": ", std::strerror(errno));
   map.data_ = static_cast<const std::byte*>(data);

@@ -20,11 +20,9 @@ class MemoryMap {
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
 
-  // Reading a mapped page that the file no longer has would kill the process:
-  // ask before reading again.
+  // Reading a mapped page that the file no longer has would kill the process: ask before reading again.
   Status check_not_truncated() const;
-  // Gives the pages read so far back to the system; reading them again fetches
-  // them from the file.
+  // Gives the pages read so far back to the system; reading them again fetches them from the file.
   void release_pages() const;
 
  private:

@@ -16,8 +16,7 @@ struct Entry {
   uint64_t end;
 };
 
-// Parses JSON, refusing duplicate keys (which would let two readers see two
-// different files) and deep nesting.
+// Parses JSON, refusing duplicate keys (which would let two readers see two different files) and deep nesting.
 Result<json> parse_json(const char* begin, const char* end) {
   constexpr int kMaxDepth = 3;  // header, tensor, its shape
   std::vector<std::set<std::string>> keys(kMaxDepth + 2);

@@ -1,8 +1,6 @@
-// Reader of the safetensors format: eight bytes of header length, a JSON
-// header, then the tensors' bytes without a gap
-// (https://github.com/huggingface/safetensors#format). Trusts nothing: every
-// length and offset is checked before use, and no tensor's bytes are touched
-// until read_f32 asks for them.
+// Reader of the safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes without a gap
+// (https://github.com/huggingface/safetensors#format). Trusts nothing: every length and offset is checked before use,
+// and no tensor's bytes are touched until read_f32 asks for them.
 #pragma once
 
 #include <map>
@@ -22,8 +20,7 @@ class Safetensors {
 
   // Maps the file for as long as the object lives.
   static Result<std::shared_ptr<const Safetensors>> open(const std::string& path);
-  // Reads a file already in memory; `data` must outlive the object. `name` is
-  // for messages.
+  // Reads a file already in memory; `data` must outlive the object. `name` is for messages.
   static Result<std::shared_ptr<const Safetensors>> parse(const std::byte* data, size_t size, std::string name);
 
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -33,10 +30,8 @@ class Safetensors {
   // The tensor, which must have these dims.
   Result<const TensorView*> find(const std::string& tensor, const Dims& dims) const;
 
-  // The tensor's values as float. F64, F32, F16 and BF16 are converted; I8 is
-  // multiplied by the per-channel scale in
-  // "<tensor>.scale", one value per index of the first dimension. A value that
-  // is not finite is an error.
+  // The tensor's values as float. F64, F32, F16 and BF16 are converted; I8 is multiplied by the per-channel scale in
+  // "<tensor>.scale", one value per index of the first dimension. A value that is not finite is an error.
   Result<std::vector<float>> read_f32(const std::string& tensor, const Dims& dims) const;
 
   // See MemoryMap::release_pages.

@@ -1,6 +1,5 @@
-// Status and Result: how everything under native/ reports failure. Nothing here
-// throws; native/addon turns a Status into a JavaScript error with the same
-// code.
+// Status and Result: how everything under native/ reports failure. Nothing here throws; native/addon turns a Status
+// into a JavaScript error with the same code.
 #pragma once
 
 #include <sstream>
@@ -24,8 +23,7 @@ enum class Code {
   kInternal,
 };
 
-// The stable name that users see, such as "ERR_INVALID_WEIGHTS"; the catalogue
-// is lib/errors.ts.
+// The stable name that users see, such as "ERR_INVALID_WEIGHTS"; the catalogue is lib/errors.ts.
 const char* code_name(Code code);
 
 class [[nodiscard]] Status {

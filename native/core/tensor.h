@@ -1,5 +1,4 @@
-// Shapes and tensors. Activations are [N,C,H,W] by meaning; in which order a
-// device stores them is the device's affair.
+// Shapes and tensors. Activations are [N,C,H,W] by meaning; in which order a device stores them is the device's affair.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +29,7 @@ struct Shape {
 
 std::string to_string(const Shape& shape);
 
-// A tensor in somebody else's memory, row-major. `data` may be unaligned for
-// its type.
+// A tensor in somebody else's memory, row-major. `data` may be unaligned for its type.
 struct TensorView {
   DType dtype = DType::kF32;
   Dims dims;

@@ -9,9 +9,8 @@
 namespace deeplab {
 namespace {
 
-// Turns are numbered; a lease is granted when its number is up and enough cores
-// are free. A large lease at the head therefore holds back small ones behind
-// it, which is what keeps it from starving.
+// Turns are numbered; a lease is granted when its number is up and enough cores are free. A large lease at the head
+// therefore holds back small ones behind it, which is what keeps it from starving.
 struct CoreBudget {
   std::mutex mutex;
   std::condition_variable changed;
@@ -21,8 +20,7 @@ struct CoreBudget {
 };
 
 CoreBudget& budget() {
-  static CoreBudget* const instance = new CoreBudget();  // never destroyed: threads may outlive static
-                                                         // destructors
+  static CoreBudget* const instance = new CoreBudget();  // never destroyed: threads may outlive static destructors
   return *instance;
 }
 

@@ -1,5 +1,5 @@
-// One budget of cores for the whole process, so that two sessions that compute
-// at once share the machine instead of each starting a thread per core.
+// One budget of cores for the whole process, so that two sessions that compute at once share the machine instead of
+// each starting a thread per core.
 #pragma once
 
 namespace deeplab {
@@ -7,8 +7,7 @@ namespace deeplab {
 // Cores that this process may use.
 int available_cores();
 
-// Holds `threads` cores (at most all there are) of the process's budget; waits
-// for its turn, first come, first served.
+// Holds `threads` cores (at most all there are) of the process's budget; waits for its turn, first come, first served.
 class CoreLease {
  public:
   explicit CoreLease(int threads);

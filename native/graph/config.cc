@@ -32,8 +32,7 @@ bool parse_float(const std::string& text, float* value) {
   return !text.empty() && *end == '\0' && std::isfinite(*value);
 }
 
-// Reads keys one by one and remembers the first complaint, so that parse_config
-// reads as a list of the keys.
+// Reads keys one by one and remembers the first complaint, so that parse_config reads as a list of the keys.
 class Reader {
  public:
   explicit Reader(const std::map<std::string, std::string>& metadata) : metadata_(metadata) {}

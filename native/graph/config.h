@@ -1,5 +1,5 @@
-// What a weights file says of its network: the `__metadata__` of a safetensors
-// file, parsed and checked. docs/weights.md lists every key.
+// What a weights file says of its network: the `__metadata__` of a safetensors file, parsed and checked.
+// docs/weights.md lists every key.
 #pragma once
 
 #include <array>
@@ -17,13 +17,11 @@ enum class StridePlacement {
   k3x3,  // on the middle one: torchvision
 };
 
-// How many pixels a window reads beyond the border, and what becomes of an
-// incomplete last window.
+// How many pixels a window reads beyond the border, and what becomes of an incomplete last window.
 enum class PaddingRule {
   kFloor,  // symmetric; an incomplete window is dropped (PyTorch)
   kCeil,   // symmetric; an incomplete window counts (Caffe's pooling)
-  kSame,   // ceil(size / stride) outputs, the odd pixel of padding at the end
-           // (TensorFlow)
+  kSame,   // ceil(size / stride) outputs, the odd pixel of padding at the end (TensorFlow)
 };
 
 // From the image's size to the network's input size.

@@ -1,7 +1,6 @@
-// What a network is: a list of operations on activations, with no device in it.
-// Builders make a Graph from a ModelConfig, passes rewrite it, a backend
-// compiles it for an image size. Weights stay in their file; an operation only
-// names them (graph/weights.h reads them).
+// What a network is: a list of operations on activations, with no device in it. Builders make a Graph from a
+// ModelConfig, passes rewrite it, a backend compiles it for an image size. Weights stay in their file; an operation
+// only names them (graph/weights.h reads them).
 #pragma once
 
 #include <optional>
@@ -26,26 +25,22 @@ struct Window {
 
 // ---- Operations. Comments give inputs -> output. ----
 
-// The image that comes in: uint8 [N,channels,H,W], channels 1 (grey), 3 (RGB)
-// or 4 (RGBA, alpha ignored).
+// The image that comes in: uint8 [N,channels,H,W], channels 1 (grey), 3 (RGB) or 4 (RGBA, alpha ignored).
 struct Image {};
 
-// image -> [N,3,h,w]: bilinear resize, channel order, scale, mean and standard
-// deviation, zeros as padding.
+// image -> [N,3,h,w]: bilinear resize, channel order, scale, mean and standard deviation, zeros as padding.
 struct Normalize {
   ModelConfig config;
 };
 
-// Scale and shift per channel by running statistics, from the tensors
-// "<name>.{weight,bias,running_mean,running_var}".
+// Scale and shift per channel by running statistics, from the tensors "<name>.{weight,bias,running_mean,running_var}".
 struct BatchNorm {
   std::string name;
   float eps = 0;
   int channels = 0;
 };
 
-// x, or x and a residual -> relu(conv(x) + bias + residual); which of these
-// there are, the fields say.
+// x, or x and a residual -> relu(conv(x) + bias + residual); which of these there are, the fields say.
 struct Conv2d {
   std::string weight;  // tensor [out,in,kernel,kernel]
   int in_channels = 0;
@@ -73,9 +68,8 @@ struct Tap {
   bool operator==(const Tap& other) const { return dy == other.dy && dx == other.dx; }
 };
 
-// x -> [N, taps * classes, h, w]: the products of every tap of a sum of dilated
-// convolutions to few classes, as one 1x1 convolution. ShiftedAdd completes it.
-// Taps that branches have in common (the centre) are merged.
+// x -> [N, taps * classes, h, w]: the products of every tap of a sum of dilated convolutions to few classes, as one 1x1
+// convolution. ShiftedAdd completes it. Taps that branches have in common (the centre) are merged.
 struct AtrousTaps {
   std::vector<Conv2d> branches;
   std::vector<Tap> taps;
@@ -83,15 +77,14 @@ struct AtrousTaps {
   int classes = 0;
 };
 
-// products -> [N,classes,h,w]: output[y,x] = sum over taps of product[tap][y +
-// dy, x + dx], zero outside.
+// products -> [N,classes,h,w]: output[y,x] = sum over taps of product[tap][y + dy, x + dx], zero outside.
 struct ShiftedAdd {
   std::vector<Tap> taps;
   int classes = 0;
 };
 
-// logits, normalized image, image -> what a user sees, at the image's size:
-// logits upsampled (bilinear, half-pixel centres), softmax, argmax.
+// logits, normalized image, image -> what a user sees, at the image's size: logits upsampled (bilinear, half-pixel
+// centres), softmax, argmax.
 struct SegmentationHead {};
 
 using Op =
@@ -107,8 +100,7 @@ struct Node {
   std::vector<NodeId> inputs;
 };
 
-// Nodes in topological order: a node's inputs come before it. A NodeId is an
-// index into `nodes`.
+// Nodes in topological order: a node's inputs come before it. A NodeId is an index into `nodes`.
 struct Graph {
   std::vector<Node> nodes;
 

@@ -7,8 +7,7 @@
 
 namespace deeplab {
 
-// Greedy by size: the largest buffer first, each at the lowest offset where it
-// meets no buffer of its time.
+// Greedy by size: the largest buffer first, each at the lowest offset where it meets no buffer of its time.
 MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
   std::vector<int> order(requests.size());
   std::iota(order.begin(), order.end(), 0);

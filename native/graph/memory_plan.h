@@ -1,5 +1,4 @@
-// Where activations lie in one block of memory: two buffers share bytes when
-// they are never needed at the same time.
+// Where activations lie in one block of memory: two buffers share bytes when they are never needed at the same time.
 #pragma once
 
 #include <cstddef>
@@ -25,16 +24,14 @@ struct MemoryPlan {
 
 MemoryPlan plan_memory(const std::vector<BufferRequest>& requests);
 
-// The buffers of a graph's activations. A convolution with a residual writes
-// over the residual, so several nodes may have the same buffer.
+// The buffers of a graph's activations. A convolution with a residual writes over the residual, so several nodes may
+// have the same buffer.
 struct ActivationBuffers {
   std::vector<BufferRequest> requests;
-  std::vector<int> buffer_of;  // per node: index into `requests`, or -1 where
-                               // bytes_of is zero
+  std::vector<int> buffer_of;  // per node: index into `requests`, or -1 where bytes_of is zero
 };
 
-// `bytes_of` gives the size of a node's output on the device; zero for what
-// does not live in the block.
+// `bytes_of` gives the size of a node's output on the device; zero for what does not live in the block.
 ActivationBuffers activation_buffers(const Graph& graph, const std::function<size_t(NodeId)>& bytes_of);
 
 }  // namespace deeplab

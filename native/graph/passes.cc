@@ -5,8 +5,7 @@
 namespace deeplab {
 namespace {
 
-// Copies a graph node by node; a pass overrides what becomes of some nodes by
-// mapping them itself.
+// Copies a graph node by node; a pass overrides what becomes of some nodes by mapping them itself.
 class Rewriter {
  public:
   explicit Rewriter(const Graph& source) : source_(source), mapped_(source.nodes.size()), uses_(source.nodes.size()) {
@@ -26,8 +25,7 @@ class Rewriter {
   void map(NodeId id, NodeId target) { mapped_[id] = target; }
   NodeId mapped(NodeId id) const { return mapped_[id]; }
 
-  // The already copied convolution that produces source node `id`, if only one
-  // node reads it; else null.
+  // The already copied convolution that produces source node `id`, if only one node reads it; else null.
   Conv2d* sole_conv(NodeId id) { return uses_[id] == 1 ? std::get_if<Conv2d>(&result.nodes[mapped_[id]].op) : nullptr; }
 
   Graph result;
@@ -84,8 +82,7 @@ Graph fuse_residual(const Graph& graph) {
   for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes.size()); ++id) {
     const Node& node = graph.nodes[id];
     if (std::holds_alternative<Add>(node.op) && node.inputs.size() == 2) {
-      // The later of the two does the adding: the other one is then there
-      // already.
+      // The later of the two does the adding: the other one is then there already.
       const NodeId later = std::max(node.inputs[0], node.inputs[1]);
       const NodeId earlier = std::min(node.inputs[0], node.inputs[1]);
       Conv2d* conv = rewriter.sole_conv(later);
@@ -118,8 +115,7 @@ Graph fuse_relu(const Graph& graph) {
 }
 
 Graph aspp_as_gemm(const Graph& graph) {
-  // First find the sums, so that their branches, which come before them, can be
-  // left out.
+  // First find the sums, so that their branches, which come before them, can be left out.
   std::vector<std::vector<Conv2d>> sums(graph.nodes.size());
   std::vector<bool> replaced(graph.nodes.size(), false);
   for (size_t id = 0; id < graph.nodes.size(); ++id) {

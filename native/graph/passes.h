@@ -1,6 +1,5 @@
-// Rewrites of a Graph that keep its meaning. Each takes a graph and returns
-// another; none changes weights, which are read, folded and rearranged by
-// graph/weights.h as the rewritten operations say.
+// Rewrites of a Graph that keep its meaning. Each takes a graph and returns another; none changes weights, which are
+// read, folded and rearranged by graph/weights.h as the rewritten operations say.
 #pragma once
 
 #include "graph/graph.h"
@@ -10,16 +9,14 @@ namespace deeplab {
 // BatchNorm after a convolution that nothing else reads becomes part of it.
 Graph fold_batch_norm(const Graph& graph);
 
-// Add of a convolution and a value that nothing reads afterwards becomes the
-// convolution's residual.
+// Add of a convolution and a value that nothing reads afterwards becomes the convolution's residual.
 Graph fuse_residual(const Graph& graph);
 
 // ReLU after a convolution that nothing else reads becomes part of it.
 Graph fuse_relu(const Graph& graph);
 
-// A sum of dilated convolutions from one input to few classes becomes
-// AtrousTaps and ShiftedAdd: one matrix product over all branches and taps
-// instead of thin convolutions, which run at a tenth of a processor's peak.
+// A sum of dilated convolutions from one input to few classes becomes AtrousTaps and ShiftedAdd: one matrix product
+// over all branches and taps instead of thin convolutions, which run at a tenth of a processor's peak.
 Graph aspp_as_gemm(const Graph& graph);
 
 // All of them, in the order they build on each other.

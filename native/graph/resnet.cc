@@ -26,8 +26,7 @@ class ResnetBuilder {
     int dilation = 1;
     for (int layer = 0; layer < kLayers; ++layer) {
       int stride = layer == 0 ? 1 : 2;
-      if (output_stride * stride > config_.output_stride) {  // keep the resolution, dilate instead
-                                                             // (section 3.1)
+      if (output_stride * stride > config_.output_stride) {  // keep the resolution, dilate instead (section 3.1)
         dilation *= stride;
         stride = 1;
       }

@@ -1,5 +1,4 @@
-// Builder of the ResNet backbones with atrous convolutions in place of late
-// strides.
+// Builder of the ResNet backbones with atrous convolutions in place of late strides.
 #pragma once
 
 #include "graph/graph.h"
@@ -8,8 +7,7 @@ namespace deeplab {
 
 constexpr int kResnetFeatureChannels = 2048;
 
-// Appends conv1 to layer4 to `graph`; returns the node of the features,
-// [N,2048,h,w] at config.output_stride.
+// Appends conv1 to layer4 to `graph`; returns the node of the features, [N,2048,h,w] at config.output_stride.
 NodeId add_resnet(Graph& graph, const ModelConfig& config, NodeId input);
 
 }  // namespace deeplab

@@ -8,8 +8,7 @@
 namespace deeplab {
 namespace {
 
-// The shape of one node's output from those of its inputs; an overload for each
-// operation.
+// The shape of one node's output from those of its inputs; an overload for each operation.
 struct InferShape {
   const std::vector<Shape>& inputs;
   const Shape& image;
@@ -69,8 +68,7 @@ WindowExtent window_extent(const Window& window, int64_t size) {
   result.outputs = room / stride + 1;
   result.padding_before = window.padding;
   result.padding_after = window.padding;
-  // In ceil mode an incomplete last window counts, unless it starts in the
-  // padding.
+  // In ceil mode an incomplete last window counts, unless it starts in the padding.
   if (window.rule == PaddingRule::kCeil && room % stride != 0 && result.outputs * stride < size + window.padding) {
     ++result.outputs;
     result.padding_after = (result.outputs - 1) * stride + extent - size - window.padding;

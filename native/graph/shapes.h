@@ -1,5 +1,4 @@
-// Sizes: of windows, of the network's input, and of every activation of a
-// graph.
+// Sizes: of windows, of the network's input, and of every activation of a graph.
 #pragma once
 
 #include "core/status.h"
@@ -17,8 +16,7 @@ struct WindowExtent {
 
 WindowExtent window_extent(const Window& window, int64_t size);
 
-// What Normalize makes of an image: it is resized to width x height, then
-// padded to the right and below.
+// What Normalize makes of an image: it is resized to width x height, then padded to the right and below.
 struct InputGeometry {
   int64_t height = 0;
   int64_t width = 0;
@@ -28,8 +26,7 @@ struct InputGeometry {
 
 InputGeometry input_geometry(const ModelConfig& config, int64_t height, int64_t width);
 
-// The output shape of every node, for images of this shape. The head's is that
-// of the scores.
+// The output shape of every node, for images of this shape. The head's is that of the scores.
 Result<std::vector<Shape>> infer_shapes(const Graph& graph, const Shape& image);
 
 }  // namespace deeplab

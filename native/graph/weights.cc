@@ -6,9 +6,8 @@
 namespace deeplab {
 namespace {
 
-// y = (x - mean) / sqrt(variance + eps) * weight + bias, so the kernel is
-// scaled and the bias shifted (in double: the square root and the quotient are
-// the only roundings that a layer would not have had).
+// y = (x - mean) / sqrt(variance + eps) * weight + bias, so the kernel is scaled and the bias shifted (in double: the
+// square root and the quotient are the only roundings that a layer would not have had).
 Status fold(const Safetensors& file, const BatchNorm& norm, ConvWeights& weights) {
   const Dims dims{norm.channels};
   auto scale = file.read_f32(norm.name + ".weight", dims);

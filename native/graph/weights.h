@@ -1,6 +1,5 @@
-// The weights of an operation, read from the file and brought into the form
-// that the rewritten graph asks for: batch norm folded in, the branches of an
-// ASPP stacked tap by tap.
+// The weights of an operation, read from the file and brought into the form that the rewritten graph asks for: batch
+// norm folded in, the branches of an ASPP stacked tap by tap.
 #pragma once
 
 #include <vector>
@@ -18,8 +17,7 @@ struct ConvWeights {
 
 Result<ConvWeights> read_weights(const Safetensors& file, const Conv2d& conv);
 
-// The 1x1 convolution of the taps: output channel tap * classes + class. The
-// branches' biases are added at the centre.
+// The 1x1 convolution of the taps: output channel tap * classes + class. The branches' biases are added at the centre.
 Result<ConvWeights> read_weights(const Safetensors& file, const AtrousTaps& op);
 
 }  // namespace deeplab

@@ -1,5 +1,4 @@
-// A weights file opened and understood: its config, its network, and the
-// tensors to load into a backend.
+// A weights file opened and understood: its config, its network, and the tensors to load into a backend.
 #pragma once
 
 #include <memory>

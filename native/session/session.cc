@@ -8,8 +8,7 @@
 namespace deeplab {
 namespace {
 
-// The size a network is compiled for while it loads, unless its config fixes
-// one: what papers and benchmarks use.
+// The size a network is compiled for while it loads, unless its config fixes one: what papers and benchmarks use.
 constexpr int kUsualSide = 513;
 
 Shape usual_image(const ModelConfig& config) {
@@ -117,8 +116,7 @@ Status Session::load() {
   auto network = (*backend)->load(graph_, model->file, network_options);
   if (!network.ok()) return network.status();
   network_ = std::move(*network);
-  // Compiling now reads, checks and packs all weights, so that a damaged file
-  // fails here and the first request is fast.
+  // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
   return executable_for(usual_image(info_.config)).status();
 }
 

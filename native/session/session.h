@@ -1,6 +1,5 @@
-// A loaded model at work: one queue, and one thread that loads the model, then
-// serves the queue. The thread owns the network; everybody else talks to it
-// through the queue.
+// A loaded model at work: one queue, and one thread that loads the model, then serves the queue. The thread owns the
+// network; everybody else talks to it through the queue.
 #pragma once
 
 #include <atomic>
@@ -27,8 +26,7 @@ struct SessionOptions {
   std::optional<Precision> precision;  // none: the device's best
   int threads = 1;
   bool winograd = true;
-  int cache_size = 8;  // image shapes whose executables are kept, least recently
-                       // used first out
+  int cache_size = 8;  // image shapes whose executables are kept, least recently used first out
 };
 
 // Known once the model is loaded, constant from then on.
@@ -60,11 +58,9 @@ class Session {
   Result<Shape> logits_shape(const Shape& image) const;
 
   void submit(SegmentRequest request);
-  // Ends the request with ERR_ABORTED: at once if it waits, before the next
-  // layer if it runs. Unknown ids are ignored.
+  // Ends the request with ERR_ABORTED: at once if it waits, before the next layer if it runs. Unknown ids are ignored.
   void cancel(uint64_t id);
-  // Requests made so far are served, later ones get ERR_CLOSED; then the
-  // network is freed and `closed` called once.
+  // Requests made so far are served, later ones get ERR_CLOSED; then the network is freed and `closed` called once.
   void close(std::function<void()> closed);
   // Cancels everything and waits for the thread.
   void stop();

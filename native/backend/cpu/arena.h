@@ -1,5 +1,5 @@
-// The memory of a network's activations, shared by its executables, of which
-// one runs at a time: as large as the largest of them needs, no larger.
+// The memory of a network's activations, shared by its executables, of which one runs at a time: as large as the
+// largest that has run needs, and freed when that one goes.
 #pragma once
 
 #include <set>
@@ -14,17 +14,15 @@ class Arena {
   void add(size_t bytes) { sizes_.insert(bytes); }
   void remove(size_t bytes) {
     sizes_.erase(sizes_.find(bytes));
-    if (sizes_.empty() || buffer_.size() > *sizes_.rbegin()) buffer_ = AlignedBuffer();
+    if (sizes_.empty() || buffer_.size() > *sizes_.rbegin()) buffer_.free();
   }
 
-  // Memory for the executable about to run; its content does not survive the
-  // next call.
-  Result<std::byte*> acquire() {
-    const size_t needed = *sizes_.rbegin();
-    if (buffer_.size() < needed) {
-      buffer_ = AlignedBuffer();
-      DEEPLAB_RETURN_IF_ERROR(check_memory(needed, "the network at this image size"));
-      DEEPLAB_RETURN_IF_ERROR(buffer_.allocate(needed));
+  // Memory for an executable about to run; its content does not survive the next call.
+  Result<std::byte*> acquire(size_t bytes) {
+    if (buffer_.size() < bytes) {
+      buffer_.free();
+      DEEPLAB_RETURN_IF_ERROR(check_memory(bytes, "the network at this image size"));
+      DEEPLAB_RETURN_IF_ERROR(buffer_.allocate(bytes));
     }
     return buffer_.data();
   }

@@ -1,6 +1,5 @@
-// Bilinear interpolation along one axis with half-pixel centres, as PyTorch's
-// align_corners=False: output i lies at (i + 0.5) * scale - 0.5 of the input,
-// clamped to its border.
+// Bilinear interpolation along one axis with half-pixel centres, as PyTorch's align_corners=False: output i lies at (i
+// + 0.5) * scale - 0.5 of the input, clamped to its border.
 #pragma once
 
 #include <algorithm>

@@ -9,8 +9,7 @@
 namespace deeplab {
 namespace {
 
-// Every layer geometry of a few image sizes; oneDNN's own default keeps the
-// code of 1024.
+// Every layer geometry of a few image sizes; oneDNN's own default keeps the code of 1024.
 constexpr int kPrimitiveCacheCapacity = 256;
 
 class CpuBackend : public Backend {
@@ -24,8 +23,7 @@ class CpuBackend : public Backend {
     return {Precision::kF32};
   }
 
-  // AMX makes bf16 much the fastest; without it, f32 is the safe choice
-  // (docs/decisions/0003-auto-precision.md).
+  // AMX makes bf16 much the fastest; without it, f32 is the safe choice (docs/decisions/0003-auto-precision.md).
   Precision auto_precision() const override { return onednn::has_amx() ? Precision::kBF16 : Precision::kF32; }
 
   Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
@@ -41,8 +39,7 @@ class CpuBackend : public Backend {
 }  // namespace
 
 Backend* cpu_backend() {
-  static CpuBackend* const instance = new CpuBackend();  // never destroyed: threads may outlive static
-                                                         // destructors
+  static CpuBackend* const instance = new CpuBackend();  // never destroyed: threads may outlive static destructors
   return instance;
 }
 

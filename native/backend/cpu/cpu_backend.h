@@ -1,5 +1,4 @@
-// The CPU backend: oneDNN for convolutions and pooling, plain loops for the
-// rest, activations in NHWC throughout
+// The CPU backend: oneDNN for convolutions and pooling, plain loops for the rest, activations in NHWC throughout
 // (docs/decisions/0002-nhwc-on-the-cpu.md).
 #pragma once
 
@@ -13,14 +12,12 @@ struct CpuDescription {
   std::string name;
   std::vector<std::string> features;  // instruction sets that matter here: "avx2", "amx_bf16", ...
   std::string onednn_version;
-  std::string onednn_isa;  // the best one oneDNN will use, as ONEDNN_MAX_CPU_ISA
-                           // would name it
+  std::string onednn_isa;  // the best one oneDNN will use, as ONEDNN_MAX_CPU_ISA would name it
 };
 
 CpuDescription describe_cpu();
 
-// The implementations that oneDNN chose for the layers of a compiled network,
-// for tests and `deeplab inspect`.
+// The implementations that oneDNN chose for the layers of a compiled network, for tests and `deeplab inspect`.
 struct LayerImplementation {
   std::string layer;
   std::string implementation;  // oneDNN's name, or "winograd"

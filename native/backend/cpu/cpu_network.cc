@@ -50,8 +50,7 @@ struct CompileStep {
   }
 };
 
-// Bytes of a node's output in the arena. Logits and the products they are
-// summed from are f32 in every precision.
+// Bytes of a node's output in the arena. Logits and the products they are summed from are f32 in every precision.
 size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   if (std::holds_alternative<Image>(op) || std::holds_alternative<SegmentationHead>(op)) return 0;
   const bool f32 =
@@ -70,7 +69,7 @@ class CpuExecutable : public Executable {
   Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_);
     omp_set_num_threads(threads_);
-    auto arena = arena_->acquire();
+    auto arena = arena_->acquire(network_.arena_bytes);
     if (!arena.ok()) return arena.status();
     const StepContext context{stream_, *arena, input, output};
     try {
@@ -98,8 +97,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
   auto shapes = infer_shapes(graph_, image);
   if (!shapes.ok()) return shapes.status();
   const CoreLease cores(options_.threads);
-  omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number
-                                          // of threads it sees now
+  omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number of threads it sees now
 
   CompiledNetwork network;
   const LayerCompiler compiler{*file_, weights_, options_};

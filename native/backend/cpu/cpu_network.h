@@ -1,5 +1,4 @@
-// A Graph on the CPU: compiles it for an image size into a list of steps over
-// one planned block of memory.
+// A Graph on the CPU: compiles it for an image size into a list of steps over one planned block of memory.
 #pragma once
 
 #include "backend/backend.h"

@@ -1,5 +1,4 @@
-// The layers that oneDNN has no primitive for, as plain parallel loops:
-// preprocessing, the ASPP's sum, and the head.
+// The layers that oneDNN has no primitive for, as plain parallel loops: preprocessing, the ASPP's sum, and the head.
 #pragma once
 
 #include "backend/cpu/step.h"

@@ -3,8 +3,7 @@
 namespace deeplab::onednn {
 namespace {
 
-// Scratch memory is ours to place: it shares the activations' block
-// (graph/memory_plan.h).
+// Scratch memory is ours to place: it shares the activations' block (graph/memory_plan.h).
 dnnl::primitive_attr user_scratchpad() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);

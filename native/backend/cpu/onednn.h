@@ -1,5 +1,5 @@
-// The part of oneDNN that differs between versions 2 and 3, under one set of
-// names. Everything else in cpu/ uses what both have.
+// The part of oneDNN that differs between versions 2 and 3, under one set of names. Everything else in cpu/ uses what
+// both have.
 #pragma once
 
 #include <dnnl.hpp>
@@ -39,8 +39,7 @@ dnnl::matmul::primitive_desc describe_matmul(const memory::desc& source, const m
 memory::data_type data_type(Precision precision);
 
 std::string version();
-// The best instruction set that oneDNN may use here, ONEDNN_MAX_CPU_ISA
-// considered.
+// The best instruction set that oneDNN may use here, ONEDNN_MAX_CPU_ISA considered.
 std::string isa_name();
 bool has_amx();
 bool has_bf16();

@@ -28,9 +28,13 @@ Result<std::shared_ptr<const PackedConv>> PackedWeights::get(const std::string& 
   packed->kernel = memory(layout, engine, packed->kernel_bytes.data());
   packed->bias = memory({bias_dims, memory::data_type::f32, memory::format_tag::a}, engine);
   std::memcpy(packed->bias.get_data_handle(), weights->bias.data(), weights->bias.size() * sizeof(float));
-  dnnl::stream stream(engine);
-  dnnl::reorder(plain, packed->kernel).execute(stream, plain, packed->kernel);
-  stream.wait();
+  if (layout == plain.get_desc()) {
+    std::memcpy(packed->kernel_bytes.data(), weights->kernel.data(), layout.get_size());
+  } else {
+    dnnl::stream stream(engine);
+    dnnl::reorder(plain, packed->kernel).execute(stream, plain, packed->kernel);
+    stream.wait();
+  }
   known.push_back(packed);
   return std::shared_ptr<const PackedConv>(std::move(packed));
 }

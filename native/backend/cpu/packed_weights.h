@@ -1,6 +1,5 @@
-// Weights in the layouts that oneDNN chose for them. An executable holds what
-// it uses; executables of other image sizes that want the same layout share it,
-// and another layout is made from the file again.
+// Weights in the layouts that oneDNN chose for them. An executable holds what it uses; executables of other image sizes
+// that want the same layout share it, and another layout is made from the file again.
 #pragma once
 
 #include <functional>
@@ -23,8 +22,7 @@ struct PackedConv {
 
 class PackedWeights {
  public:
-  // The weights of layer `name` in `layout`; `read` makes them, row-major f32
-  // of the layout's dims, if need be.
+  // The weights of layer `name` in `layout`; `read` makes them, row-major f32 of the layout's dims, if need be.
   Result<std::shared_ptr<const PackedConv>> get(const std::string& name, const dnnl::memory::desc& layout,
                                                 const std::function<Result<ConvWeights>()>& read);
 

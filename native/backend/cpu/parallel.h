@@ -5,8 +5,7 @@
 
 namespace deeplab {
 
-// body(i) for every i in [0, count), in slices of consecutive i. The bodies
-// must not throw.
+// body(i) for every i in [0, count), in slices of consecutive i. The bodies must not throw.
 template <typename Body>
 void parallel_for(int64_t count, const Body& body) {
 #pragma omp parallel for schedule(static)

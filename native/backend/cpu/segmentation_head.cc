@@ -52,8 +52,7 @@ struct Head {
 }  // namespace
 
 Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry) {
-  // From image pixels through the resized image to the logits' grid, which
-  // covers the padded input.
+  // From image pixels through the resized image to the logits' grid, which covers the padded input.
   const auto scale = [](int64_t image_size, int64_t resized, int64_t padded, int64_t grid) {
     return static_cast<double>(resized) / static_cast<double>(image_size) * static_cast<double>(grid) /
            static_cast<double>(padded);

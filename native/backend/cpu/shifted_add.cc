@@ -4,8 +4,7 @@
 namespace deeplab {
 namespace {
 
-// One row of the output: for each tap, the products of the row dy below,
-// shifted by dx.
+// One row of the output: for each tap, the products of the row dy below, shifted by dx.
 void add_row(const float* products, const ShiftedAdd& op, const Shape& shape, int64_t y, float* out) {
   const auto taps = static_cast<int64_t>(op.taps.size());
   const int64_t pixel = taps * op.classes;

@@ -10,8 +10,7 @@
 
 namespace deeplab {
 
-// What a step finds when it runs. Activations are NHWC; offsets into `arena`
-// were planned when the step was compiled.
+// What a step finds when it runs. Activations are NHWC; offsets into `arena` were planned when the step was compiled.
 struct StepContext {
   dnnl::stream& stream;
   std::byte* arena;

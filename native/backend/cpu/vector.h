@@ -16,9 +16,8 @@ __attribute__((always_inline)) inline void store(float* data, Floats values) {
 
 }  // namespace deeplab
 
-// A function so marked is compiled for each instruction set, and the
-// processor's best one is taken at run time. What it calls must be inlined into
-// it, and a parallel loop must call it, not be in it.
+// A function so marked is compiled for each instruction set, and the processor's best one is taken at run time. What it
+// calls must be inlined into it, and a parallel loop must call it, not be in it.
 #if defined(__x86_64__)
 #define DEEPLAB_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
 #else

@@ -20,15 +20,13 @@ struct Tile {
   int64_t image, y, x;
 };
 
-// What the transforms need to know of a layer; activations are
-// [N,h,w,channels].
+// What the transforms need to know of a layer; activations are [N,h,w,channels].
 struct Geometry {
   int64_t height, width, rate, in_channels, out_channels;
   bool relu;
 };
 
-// ---- The transforms of one axis: B^T x, A^T x and G x of the paper's
-// section 4.3 ----
+// ---- The transforms of one axis: B^T x, A^T x and G x (section 4.3) ----
 
 template <typename T>
 __attribute__((always_inline)) inline void transform_input(const T* x, int64_t step, T* y) {
@@ -63,8 +61,7 @@ inline void transform_kernel(const double* x, int64_t step, double* y) {
   y[5] = x2;
 }
 
-// ---- From pixels to [36,tiles,in] and from [36,tiles,out] back to pixels, one
-// tile ----
+// ---- One tile, from pixels to [36,tiles,in] and from [36,tiles,out] back to pixels ----
 
 DEEPLAB_MULTIVERSION
 void gather_tile(const float* input, const Tile& tile, const Geometry& g, int64_t tiles, float* products) {
@@ -124,8 +121,7 @@ void scatter_tile(const float* products, const Tile& tile, const Geometry& g, in
 
 // ---- Compilation ----
 
-// All tiles of all phases; along an axis of `size` pixels, phase p has the
-// pixels p, p + rate, p + 2 rate, ...
+// All tiles of all phases; along an axis of `size` pixels, phase p has the pixels p, p + rate, p + 2 rate, ...
 std::vector<Tile> tiles_of(const Shape& output, int64_t rate) {
   std::vector<Tile> tiles;
   const auto starts = [rate](int64_t size) {
@@ -176,8 +172,7 @@ bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Sha
   if (!compiler.options.winograd || compiler.options.precision != Precision::kF32 || op.residual) return false;
   if (window.kernel != 3 || window.stride != 1 || window.padding != window.dilation) return false;
   if (op.in_channels % kLanes != 0 || op.out_channels % kLanes != 0) return false;
-  // Below this share of the direct form's products, the transforms are paid for
-  // (measured on AVX-512 and AVX2).
+  // Below this share of the direct form's products, the transforms are paid for (measured on AVX-512 and AVX2).
   constexpr double kWorthwhile = 0.75;
   const auto tiles = static_cast<double>(tiles_of(output, window.dilation).size());
   const auto pixels = static_cast<double>(output.n * output.h * output.w);
@@ -187,8 +182,7 @@ bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Sha
 Result<Step> compile_winograd(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
                               const Shape& input, const Shape& output) {
   std::vector<Tile> tiles = tiles_of(output, op.window.dilation);
-  // Blocks of tiles, equally large, bound the scratch memory and keep it in the
-  // cache.
+  // Blocks of tiles, equally large, bound the scratch memory and keep it in the cache.
   constexpr int64_t kMaxBlock = 128;
   const auto count = static_cast<int64_t>(tiles.size());
   const int64_t block = divide_up(count, divide_up(count, kMaxBlock));
