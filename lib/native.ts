@@ -113,7 +113,7 @@ export function native(): NativeAddon {
   if (addon === undefined) {
     const root = path.join(__dirname, '..');
     try {
-      addon = require('node-gyp-build')(root) as NativeAddon;
+      addon = withShortSpin(() => require('node-gyp-build')(root) as NativeAddon);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new DeepLabError(
@@ -129,6 +129,25 @@ export function native(): NativeAddon {
     }
   }
   return addon;
+}
+
+/**
+ * Runs `load` while the environment tells OpenMP to let a thread that waits for the others sleep almost at once.
+ *
+ * Spinning, OpenMP's default, is a percent faster on an idle machine; but where anything else runs, such as this very
+ * process decoding the next image, a spinning thread holds the core that the thread it waits for needs, and inference
+ * takes two to three times as long (docs/decisions/0005-threads-that-sleep.md). OpenMP reads the environment once,
+ * when the addon brings it in. What the user has set is left alone.
+ */
+function withShortSpin<T>(load: () => T): T {
+  const { env } = process;
+  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load();
+  env.GOMP_SPINCOUNT = '1000';
+  try {
+    return load();
+  } finally {
+    delete env.GOMP_SPINCOUNT;
+  }
 }
 
 /** Rethrows a failure of the addon as a DeepLabError; `error.code` and the message come from C++. */

@@ -143,7 +143,7 @@ Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metad
   reader.choice("architecture", {"deeplab_v2"});
   config.backbone = reader.text("backbone");
   reader.choice("backbone", {"resnet50", "resnet101"});
-  config.output_stride = reader.choice("output_stride", {"8", "16"}, "8") == 0 ? 8 : 16;
+  reader.choice("output_stride", {"8"}, "8");
   config.aspp_rates = reader.integers("aspp_rates", 1, 512);
   reader.choice("aspp_fusion", {"sum"}, "sum");
   config.stride_placement =

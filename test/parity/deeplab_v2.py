@@ -145,10 +145,12 @@ def load_model(path):
 
 
 def normalise(rgb, metadata):
-    """uint8 [H,W,3] -> float [1,3,H,W], as the metadata says."""
+    """Pixel values [H,W,3], uint8 or float -> float [1,3,H,W], as the metadata says."""
     mean = torch.tensor([float(v) for v in metadata["mean"].split(",")]).view(1, 3, 1, 1)
     std = torch.tensor([float(v) for v in metadata["std"].split(",")]).view(1, 3, 1, 1)
-    x = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float()
+    x = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
+    if not x.is_floating_point():
+        x = x.float()
     if metadata["value_range"] == "0..1":
         x = x / 255
     if metadata["channel_order"] == "bgr":

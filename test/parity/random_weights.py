@@ -1,12 +1,14 @@
 """Models and images made from a seed. test/models.ts makes the same ones, bit for bit; see there."""
 
 import hashlib
+import json
 import math
+import struct
 
 import numpy as np
 import torch
 
-from deeplab_v2 import DeepLabV2
+from deeplab_v2 import DeepLabV2, metadata_of
 
 
 def fmix32(h):
@@ -66,3 +68,20 @@ def random_image(width, height, seed):
     """-> uint8 [H,W,3], plain noise."""
     noise = fmix32(counters(width * height * 3, 0, seed)) & np.uint32(255)
     return noise.astype(np.uint8).reshape(height, width, 3)
+
+
+def save_model(path, backbone, seed=1, classes=5, rates=(6, 12, 18, 24), stride_placement="3x3", padding="floor"):
+    """Writes a random model as a weights file."""
+    model, state = random_model(backbone, seed, classes, rates, stride_placement, padding)
+    header = {"__metadata__": metadata_of(model, backbone, classes, stride_placement, padding)}
+    offset = 0
+    for name, tensor in state.items():
+        end = offset + 4 * tensor.numel()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in state.values():
+            file.write(tensor.numpy().astype("<f4").tobytes())

@@ -1,0 +1,196 @@
+// Measures deeplab beside PyTorch and onnxruntime, in turn: every round runs each engine once, so that whatever else
+// the machine does falls on all of them alike. Started by bench/run.sh; bench/README.md says how to read the result.
+//
+// An engine is a child process that lives for the whole run. Ready, it prints {"loadMs", "firstMs", "note"}; for each
+// line on its stdin it runs once and prints {"ms"}; when stdin ends, it ends.
+
+const { spawn, spawnSync } = require('node:child_process');
+const { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const readline = require('node:readline');
+const { setTimeout: sleep } = require('node:timers/promises');
+const { parseArgs } = require('node:util');
+const { doctor } = require('../dist');
+const { formatTable } = require('../dist/table');
+
+const root = path.join(__dirname, '..');
+const scratch = path.join(root, 'build', 'bench');
+const python = path.join(root, '.venv', 'bin', 'python');
+const rivals = path.join(__dirname, 'rivals.py');
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '7' },
+    size: { type: 'string', default: '513' },
+    threads: { type: 'string', default: '2' },
+    model: { type: 'string' }, // default: the CamVid model of ../shared, else random weights
+    only: { type: 'string' }, // engines whose name has one of these words, comma-separated: "bf16,onnxruntime"
+  },
+});
+
+const deeplab = (name, load) => ({ name, precision: load.precision, ours: true, load });
+const rival = (name, precision, key) => ({ name, precision, ours: false, key });
+const engines = [
+  deeplab('deeplab f32', { precision: 'f32' }),
+  deeplab('deeplab f32 direct', { precision: 'f32', winograd: false }),
+  deeplab('deeplab bf16', { precision: 'bf16' }),
+  rival('PyTorch eager f32', 'f32', 'eager-f32'),
+  rival('PyTorch eager bf16', 'bf16', 'eager-bf16'),
+  rival('torch.compile f32', 'f32', 'compile-f32'),
+  rival('torch.compile bf16', 'bf16', 'compile-bf16'),
+  rival('onnxruntime f32', 'f32', 'onnxruntime'),
+];
+
+const chosen = (name) => options.only === undefined || options.only.split(',').some((word) => name.includes(word));
+
+function runPython(key, model) {
+  const result = spawnSync(python, [rivals, key, model, options.size, options.threads, scratch], { encoding: 'utf8' });
+  if (result.status !== 0) throw new Error(`rivals.py ${key} failed:\n${result.stderr}`);
+}
+
+function chooseModel() {
+  if (options.model !== undefined) return options.model;
+  const camvid = path.join(root, '..', 'shared', 'models', 'deeplabv2-resnet101-camvid.safetensors');
+  if (existsSync(camvid)) return camvid;
+  const random = path.join(scratch, 'random.safetensors');
+  if (!existsSync(random)) runPython('random', random);
+  return random;
+}
+
+/** Starts an engine and waits until it is ready. */
+async function start(engine, model) {
+  const log = path.join(scratch, `${engine.name.replaceAll(' ', '-')}.log`);
+  const [command, args] = engine.ours
+    ? [process.execPath, [path.join(__dirname, 'engine.js'), model, options.size, options.threads]]
+    : [python, [rivals, engine.key, model, options.size, options.threads]];
+  args.push(engine.ours ? JSON.stringify(engine.load) : scratch);
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', openSync(log, 'w')],
+    env: { ...process.env, OMP_NUM_THREADS: options.threads, TORCHINDUCTOR_CACHE_DIR: path.join(scratch, 'inductor') },
+  });
+  child.stdin.on('error', () => {}); // an engine that died is reported by `answer`
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const answer = async () => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`${engine.name} ended early:\n${readFileSync(log, 'utf8').slice(-2000)}`);
+    return JSON.parse(value);
+  };
+  return { child, answer, ...(await answer()) };
+}
+
+async function measure({ child, answer }) {
+  await sleep(100); // threads of the engine before may still spin for some milliseconds
+  child.stdin.write('go\n');
+  return (await answer()).ms;
+}
+
+/** Largest resident memory that the process has had, in MB. */
+function peakMegabytes(pid) {
+  const [, kilobytes] = /^VmHWM:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return (Number(kilobytes) * 1024) / 1e6;
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+async function describeMachine() {
+  const { cpu, onednn, version } = await doctor();
+  const versions = existsSync(python)
+    ? spawnSync(python, ['-c', 'import onnxruntime as o, torch as t; print(t.__version__, o.__version__)'], {
+        encoding: 'utf8',
+      }).stdout.trim()
+    : '';
+  const [torch, onnxruntime] = versions.split(' ');
+  const special = cpu.features.filter((feature) => /amx|avx512_bf16/.test(feature));
+  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? cpu.name;
+  return {
+    cpu: model,
+    cores: os.availableParallelism(),
+    features: special,
+    load: os.loadavg()[0],
+    versions: { deeplab: version, onednn: onednn.version, node: process.version, torch, onnxruntime },
+  };
+}
+
+/** The fastest of the others in the same precision. */
+function fastestRival(rows, precision) {
+  return rows.filter((row) => !row.ours && row.precision === precision).sort((a, b) => a.medianMs - b.medianMs)[0];
+}
+
+function report(rows) {
+  const columns = ['engine', 'median ms', 'min ms', 'speed', 'peak MB', 'load ms', 'first ms', ''];
+  const cells = rows.map((row) => [
+    row.name,
+    row.medianMs.toFixed(0),
+    row.minMs.toFixed(0),
+    row.speed?.toFixed(2) ?? '',
+    row.peakMb.toFixed(0),
+    row.loadMs.toFixed(0),
+    row.firstMs.toFixed(0),
+    row.note,
+  ]);
+  const align = (i) => (i === 0 || i === columns.length - 1 ? 'left' : 'right');
+  return formatTable(
+    columns.map((title, i) => ({ title, align: align(i) })),
+    cells,
+  );
+}
+
+async function main() {
+  mkdirSync(scratch, { recursive: true });
+  const machine = await describeMachine();
+  const { precisions } = await doctor();
+  const model = chooseModel();
+  const list = engines.filter(({ name, precision, ours }) => chosen(name) && (!ours || precisions.includes(precision)));
+  if (list.some(({ key }) => key === 'onnxruntime')) runPython('export', model);
+  console.log(`${path.basename(model)}, ${options.size}x${options.size}, batch 1, ${options.threads} threads`);
+
+  const started = [];
+  try {
+    for (const engine of list) {
+      console.error(`starting ${engine.name}`);
+      started.push({ engine, process: await start(engine, model), times: [] });
+    }
+    for (let round = 1; round <= Number(options.rounds); round++) {
+      console.error(`round ${round} of ${options.rounds}`);
+      for (const { process, times } of started) times.push(await measure(process));
+    }
+    const rows = started.map(({ engine: { name, precision, ours }, process, times }) => ({
+      ...{ name, precision, ours, medianMs: median(times), minMs: Math.min(...times), timesMs: times },
+      peakMb: peakMegabytes(process.child.pid),
+      ...{ loadMs: process.loadMs, firstMs: process.firstMs, note: process.note },
+    }));
+    for (const row of rows) {
+      const fastest = fastestRival(rows, row.precision);
+      if (fastest !== undefined) row.speed = fastest.medianMs / row.medianMs;
+    }
+    const { cpu, cores, features, versions } = machine;
+    console.log(`${cpu}, ${cores} cores, ${features.join(' ') || 'no AMX, no AVX512-BF16'}`);
+    console.log(
+      Object.entries(versions)
+        .map((entry) => entry.join(' '))
+        .join(', '),
+    );
+    console.log(`\n${report(rows)}`);
+
+    const output = path.join(__dirname, 'results', 'latest.json');
+    mkdirSync(path.dirname(output), { recursive: true });
+    const date = new Date().toISOString();
+    writeFileSync(
+      output,
+      `${JSON.stringify({ date, machine, options, model: path.basename(model), rows }, null, 2)}\n`,
+    );
+    console.log(`\nWritten to ${path.relative(process.cwd(), output)}`);
+  } finally {
+    for (const { process } of started) process.child.stdin.end();
+  }
+}
+
+main().catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});
