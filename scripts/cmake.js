@@ -27,15 +27,15 @@ function cmakeJs() {
 const env = { ...process.env };
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES']) delete env[name];
 
-const { status, error } = spawnSync(
-  process.execPath,
-  [
-    cmakeJs(),
-    'build',
-    ...['--directory', root, '--config', config, '--out', path.resolve(root, folder), '--log-level', 'warn'],
-    ...['--parallel', String(os.availableParallelism()), ...options],
-  ],
-  { cwd: root, env, stdio: 'inherit' },
-);
-if (error) console.error(`cmake-js could not be started: ${error.message}`);
-process.exit(status ?? 1);
+// Always configured anew: that takes well under a second, mends a cache whose configuration had failed (for want of a
+// library that is there now), and obeys changed options.
+const settings = ['--directory', root, '--config', config, '--out', path.resolve(root, folder), '--log-level', 'warn'];
+for (const command of ['configure', 'build']) {
+  const { status, error } = spawnSync(
+    process.execPath,
+    [cmakeJs(), command, ...settings, '--parallel', String(os.availableParallelism()), ...options],
+    { cwd: root, env, stdio: 'inherit' },
+  );
+  if (error) console.error(`cmake-js could not be started: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+}

@@ -17,6 +17,8 @@ have cmake || missing+=(cmake)
 have ninja || have make || missing+=(ninja-build)
 have g++ || missing+=(g++)
 have_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
+# oneDNN's CMake file asks for OpenCL, its package does not.
+have_header CL/cl.h && [[ $(g++ -print-file-name=libOpenCL.so) == /* ]] || missing+=(ocl-icd-opencl-dev)
 have_header nlohmann/json.hpp || missing+=(nlohmann-json3-dev)
 ((${#missing[@]} == 0)) || bash scripts/apt.sh "${missing[@]}"
 

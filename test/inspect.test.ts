@@ -30,6 +30,21 @@ test('the first convolution costs what arithmetic says: 64 outputs of 3x7x7 at h
   expect(first).toMatchObject({ output: [1, 64, 257, 257], macs: 64 * 3 * 7 * 7 * 257 * 257 });
 });
 
+// Counted by PyTorch on the network of test/parity/deeplab_v2.py: numel() of its parameters; outputs times kernel sizes
+// of its convolutions for a 129x129 image.
+test.each([
+  ['resnet50', 23_876_692, 7_118_644_416],
+  ['resnet101', 42_868_820, 12_592_276_672],
+] as const)(
+  '%s has the parameters and the multiply-accumulates that PyTorch counts',
+  async (backbone, parameters, macs) => {
+    const counted = await inspect(await randomModel({ backbone }), { width: 129, height: 129 });
+    expect(counted.parameters).toBe(parameters);
+    const mergedCentres = 3 * 5 * 2048 * 17 * 17; // the four branches' centre taps, computed as one
+    expect(counted.macs).toBe(macs - mergedCentres);
+  },
+);
+
 test('four times the pixels are four times the work', async () => {
   const [half, full] = await Promise.all([
     inspect(weights, { width: 256, height: 256 }),

@@ -1,5 +1,7 @@
 #include "core/threads.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <cstdint>
@@ -27,6 +29,8 @@ CoreBudget& budget() {
 }  // namespace
 
 int available_cores() { return std::max(1u, std::thread::hardware_concurrency()); }
+
+void name_this_thread(const char* name) { pthread_setname_np(pthread_self(), name); }
 
 CoreLease::CoreLease(int threads) : cores_(std::clamp(threads, 1, available_cores())) {
   CoreBudget& shared = budget();

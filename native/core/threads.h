@@ -7,6 +7,9 @@ namespace deeplab {
 // Cores that this process may use.
 int available_cores();
 
+// The name that `top -H` and debuggers show, at most 15 characters; threads started by this one inherit it.
+void name_this_thread(const char* name);
+
 // Holds `threads` cores (at most all there are) of the process's budget; waits for its turn, first come, first served.
 class CoreLease {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "core/threads.h"
 #include "graph/shapes.h"
 
 namespace deeplab {
@@ -83,6 +84,7 @@ void Session::stop() {
 }
 
 void Session::thread_main(const std::function<void(const Status&)>& loaded) {
+  name_this_thread("deeplab");
   Status status;
   try {
     status = load();
