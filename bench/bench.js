@@ -67,7 +67,7 @@ async function start(engine, model) {
   args.push(engine.ours ? JSON.stringify(engine.load) : scratch);
   const child = spawn(command, args, {
     stdio: ['pipe', 'pipe', openSync(log, 'w')],
-    env: { ...process.env, OMP_NUM_THREADS: options.threads, TORCHINDUCTOR_CACHE_DIR: path.join(scratch, 'inductor') },
+    env: { ...process.env, TORCHINDUCTOR_CACHE_DIR: path.join(scratch, 'inductor') },
   });
   child.stdin.on('error', () => {}); // an engine that died is reported by `answer`
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -116,28 +116,49 @@ async function describeMachine() {
   };
 }
 
-/** The fastest of the others in the same precision. */
-function fastestRival(rows, precision) {
-  return rows.filter((row) => !row.ours && row.precision === precision).sort((a, b) => a.medianMs - b.medianMs)[0];
+/** Starts the engines one after the other, lets them run in turn, and returns a row of figures for each. */
+async function race(list, model) {
+  const running = [];
+  try {
+    for (const engine of list) {
+      console.error(`starting ${engine.name}`);
+      running.push({ engine, timesMs: [], ...(await start(engine, model)) });
+    }
+    for (let round = 1; round <= Number(options.rounds); round++) {
+      console.error(`round ${round} of ${options.rounds}`);
+      for (const each of running) each.timesMs.push(await measure(each));
+    }
+    return running.map(({ engine: { name, precision, ours }, child, timesMs, loadMs, firstMs, note }) => {
+      const figures = { medianMs: median(timesMs), minMs: Math.min(...timesMs), peakMb: peakMegabytes(child.pid) };
+      return { name, precision, ours, ...figures, loadMs, firstMs, note, timesMs };
+    });
+  } finally {
+    for (const { child } of running) child.stdin.end();
+  }
 }
 
-function report(rows) {
-  const columns = ['engine', 'median ms', 'min ms', 'speed', 'peak MB', 'load ms', 'first ms', ''];
-  const cells = rows.map((row) => [
-    row.name,
-    row.medianMs.toFixed(0),
-    row.minMs.toFixed(0),
-    row.speed?.toFixed(2) ?? '',
-    row.peakMb.toFixed(0),
-    row.loadMs.toFixed(0),
-    row.firstMs.toFixed(0),
-    row.note,
+/** Adds to every row how many times as fast it is as the fastest of the others in its precision. */
+function compare(rows) {
+  for (const row of rows) {
+    const others = rows.filter(({ ours, precision }) => !ours && precision === row.precision);
+    if (others.length > 0) row.speed = Math.min(...others.map(({ medianMs }) => medianMs)) / row.medianMs;
+  }
+}
+
+function table(rows) {
+  const numbers = ['median ms', 'min ms', 'speed', 'peak MB', 'load ms', 'first ms'];
+  const columns = [
+    { title: 'engine', align: 'left' },
+    ...numbers.map((title) => ({ title, align: 'right' })),
+    { title: '', align: 'left' },
+  ];
+  const cells = rows.map(({ name, medianMs, minMs, speed, peakMb, loadMs, firstMs, note }) => [
+    name,
+    ...[medianMs.toFixed(0), minMs.toFixed(0), speed?.toFixed(2) ?? ''],
+    ...[peakMb, loadMs, firstMs].map((value) => value.toFixed(0)),
+    note,
   ]);
-  const align = (i) => (i === 0 || i === columns.length - 1 ? 'left' : 'right');
-  return formatTable(
-    columns.map((title, i) => ({ title, align: align(i) })),
-    cells,
-  );
+  return formatTable(columns, cells);
 }
 
 async function main() {
@@ -147,47 +168,31 @@ async function main() {
   const model = chooseModel();
   const list = engines.filter(({ name, precision, ours }) => chosen(name) && (!ours || precisions.includes(precision)));
   if (list.some(({ key }) => key === 'onnxruntime')) runPython('export', model);
+
+  const rows = await race(list, model);
+  compare(rows);
+  const { cpu, cores, features, versions } = machine;
   console.log(`${path.basename(model)}, ${options.size}x${options.size}, batch 1, ${options.threads} threads`);
+  console.log(`${cpu}, ${cores} cores, ${features.join(' ') || 'neither AMX nor AVX512-BF16'}`);
+  console.log(
+    Object.keys(versions)
+      .map((name) => `${name} ${versions[name]}`)
+      .join(', '),
+  );
+  console.log(`\n${table(rows)}\n`);
 
-  const started = [];
-  try {
-    for (const engine of list) {
-      console.error(`starting ${engine.name}`);
-      started.push({ engine, process: await start(engine, model), times: [] });
-    }
-    for (let round = 1; round <= Number(options.rounds); round++) {
-      console.error(`round ${round} of ${options.rounds}`);
-      for (const { process, times } of started) times.push(await measure(process));
-    }
-    const rows = started.map(({ engine: { name, precision, ours }, process, times }) => ({
-      ...{ name, precision, ours, medianMs: median(times), minMs: Math.min(...times), timesMs: times },
-      peakMb: peakMegabytes(process.child.pid),
-      ...{ loadMs: process.loadMs, firstMs: process.firstMs, note: process.note },
-    }));
-    for (const row of rows) {
-      const fastest = fastestRival(rows, row.precision);
-      if (fastest !== undefined) row.speed = fastest.medianMs / row.medianMs;
-    }
-    const { cpu, cores, features, versions } = machine;
-    console.log(`${cpu}, ${cores} cores, ${features.join(' ') || 'no AMX, no AVX512-BF16'}`);
+  const bf16 = rows.find(({ name }) => name === 'deeplab bf16');
+  const onnxruntime = rows.find(({ name }) => name === 'onnxruntime f32');
+  if (bf16 && onnxruntime) {
     console.log(
-      Object.entries(versions)
-        .map((entry) => entry.join(' '))
-        .join(', '),
+      `deeplab bf16 is ${(onnxruntime.medianMs / bf16.medianMs).toFixed(2)} times as fast as onnxruntime f32`,
     );
-    console.log(`\n${report(rows)}`);
-
-    const output = path.join(__dirname, 'results', 'latest.json');
-    mkdirSync(path.dirname(output), { recursive: true });
-    const date = new Date().toISOString();
-    writeFileSync(
-      output,
-      `${JSON.stringify({ date, machine, options, model: path.basename(model), rows }, null, 2)}\n`,
-    );
-    console.log(`\nWritten to ${path.relative(process.cwd(), output)}`);
-  } finally {
-    for (const { process } of started) process.child.stdin.end();
   }
+  const output = path.join(__dirname, 'results', 'latest.json');
+  mkdirSync(path.dirname(output), { recursive: true });
+  const result = { date: new Date().toISOString(), machine, options, model: path.basename(model), rows };
+  writeFileSync(output, `${JSON.stringify(result, null, 2)}\n`);
+  console.log(`Written to ${path.relative(process.cwd(), output)}`);
 }
 
 main().catch((error) => {

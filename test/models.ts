@@ -1,10 +1,9 @@
 // Models and images for tests, made from a seed: real architectures with random weights. test/parity/random_weights.py
 // makes the same ones, bit for bit, so that PyTorch's results on them can be committed without the weights.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { RawImage } from '../lib';
+import { temporaryFolder } from './folder';
 import { type StoredTensor, writeSafetensors } from './safetensors';
 
 export interface RandomModelOptions {
@@ -81,15 +80,8 @@ function shapesOf(blocks: readonly number[], classes: number, rates: readonly nu
   return shapes;
 }
 
-let folder: string | undefined;
+const folder = temporaryFolder();
 const written = new Map<string, string>();
-
-// Per test file: jest runs each in a module registry of its own, and never emits the process's exit event there.
-afterAll(() => {
-  if (folder !== undefined) rmSync(folder, { recursive: true });
-  folder = undefined;
-  written.clear();
-});
 
 /** The path of a weights file that lives until the test file that asked for it has run. */
 export async function randomModel(options: RandomModelOptions): Promise<string> {
@@ -106,7 +98,6 @@ export async function randomModel(options: RandomModelOptions): Promise<string> 
     const [offset, scale] = distribution(name, shape);
     tensors[name] = { dtype: 'F32', shape, data: () => randomTensor(size, index, seed, offset, scale) };
   }
-  folder ??= mkdtempSync(path.join(tmpdir(), 'deeplab-test-'));
   const file = path.join(folder, `${written.size}-${backbone}.safetensors`);
   writeSafetensors(
     file,

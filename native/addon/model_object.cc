@@ -85,8 +85,13 @@ ModelObject::~ModelObject() {
   if (session_ != nullptr) sessions_->erase(session_.get());
 }
 
+Session& ModelObject::session(Napi::Env env) const {
+  if (session_ == nullptr) throw to_error(env, error(Code::kInvalidArgument, "Expected a model made by loadModel"));
+  return *session_;
+}
+
 Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
-  const SessionInfo& session = session_->info();
+  const SessionInfo& session = this->session(info.Env()).info();
   Napi::Object object = Napi::Object::New(info.Env());
   set_config(object, session.config);
   object["device"] = session.device;
@@ -98,7 +103,8 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
 Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SegmentRequest request = segment_request(info);
-  auto logits = session_->logits_shape(request.image);
+  Session& session = this->session(env);
+  auto logits = session.logits_shape(request.image);
   if (!logits.ok()) throw to_error(env, logits.status());
   const Napi::Object options = object_argument(info[4], "options");
   const bool with_scores = options.Get("scores").ToBoolean(), with_logits = options.Get("logits").ToBoolean();
@@ -118,20 +124,21 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   auto pending = Environment::of(env).start_promise(env, result, info.This().As<Napi::Object>());
   handle["result"] = pending.promise;
   request.done = std::move(pending.settle);
-  session_->submit(std::move(request));
+  session.submit(std::move(request));
   return handle;
 }
 
 Napi::Value ModelObject::cancel(const Napi::CallbackInfo& info) {
-  session_->cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
+  session(info.Env()).cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
   return info.Env().Undefined();
 }
 
 Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  Session& session = this->session(env);
   const Napi::Object nothing = Napi::Object::New(env);
   auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
-  session_->close([settle = std::move(pending.settle)] { settle(Status()); });
+  session.close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
 }
 

@@ -25,6 +25,9 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
+  // Throws where JavaScript has constructed an object without loading a model.
+  Session& session(Napi::Env env) const;
+
   std::shared_ptr<Environment::Sessions> sessions_;  // where session_ is listed
   std::unique_ptr<Session> session_;
   uint64_t next_id_ = 1;

@@ -7,8 +7,6 @@
 namespace deeplab {
 namespace {
 
-constexpr size_t kMaxClasses = 256;  // labels are uint8
-
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
   for (const char c : text) {

@@ -12,6 +12,8 @@
 
 namespace deeplab {
 
+constexpr int kMaxClasses = 256;  // labels are uint8
+
 enum class StridePlacement {
   k1x1,  // on the bottleneck's first convolution: Caffe, MSRA
   k3x3,  // on the middle one: torchvision

@@ -39,7 +39,8 @@ struct CompileStep {
   Result<Step> operator()(const SegmentationHead&) const {
     const auto& normalize = std::get<Normalize>(graph.nodes[node.inputs[1]].op);
     const Shape& image = input(2);
-    return compile_segmentation_head(input(0), image, input_geometry(normalize.config, image.h, image.w));
+    return compile_segmentation_head(input(0), image, input_geometry(normalize.config, image.h, image.w),
+                                     compiler.options.threads);
   }
   Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
   Result<Step> operator()(const Relu&) const { return not_fused(); }

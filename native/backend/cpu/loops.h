@@ -13,6 +13,6 @@ Step compile_normalize(const Normalize& op, const Shape& image, Precision precis
 Step compile_shifted_add(const ShiftedAdd& op, const Shape& output);
 
 // f32 logits [N,h,w,classes] -> the run's labels, scores and logits.
-Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry);
+Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry, int threads);
 
 }  // namespace deeplab

@@ -13,30 +13,29 @@ struct Head {
   std::vector<BilinearTap> rows;
   std::vector<BilinearTap> columns;
 
-  // Row y of image n: its labels, and its scores if `scores` is not null.
-  void run_row(const float* all_logits, int64_t n, int64_t y, uint8_t* labels, float* scores) const {
+  // Row y of image n: its labels, and its scores if `scores` is not null. `blended` has room for a row of logits.
+  void run_row(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels, float* scores) const {
     const int64_t classes = logits.c, row = logits.w * classes;
     const float* low = all_logits + (n * logits.h + rows[y].low) * row;
     const float* high = all_logits + (n * logits.h + rows[y].high) * row;
-    std::vector<float> blended(row);
     for (int64_t i = 0; i < row; ++i) blended[i] = low[i] + (high[i] - low[i]) * rows[y].fraction;
 
-    std::vector<float> pixel(classes);
+    float pixel[kMaxClasses];
     for (int64_t x = 0; x < image.w; ++x) {
-      const float* left = blended.data() + columns[x].low * classes;
-      const float* right = blended.data() + columns[x].high * classes;
+      const float* left = blended + columns[x].low * classes;
+      const float* right = blended + columns[x].high * classes;
       for (int64_t c = 0; c < classes; ++c) pixel[c] = left[c] + (right[c] - left[c]) * columns[x].fraction;
-      const auto best = std::max_element(pixel.begin(), pixel.end());
-      labels[(n * image.h + y) * image.w + x] = static_cast<uint8_t>(best - pixel.begin());
+      const auto best = std::max_element(pixel, pixel + classes);
+      labels[(n * image.h + y) * image.w + x] = static_cast<uint8_t>(best - pixel);
       if (scores != nullptr) write_softmax(pixel, *best, scores + (n * classes * image.h + y) * image.w + x);
     }
   }
 
   // exp(x - max) / sum, with the classes a whole image apart: [N,classes,H,W].
-  void write_softmax(std::vector<float>& pixel, float max, float* scores) const {
+  void write_softmax(float* pixel, float max, float* scores) const {
     float sum = 0;
-    for (float& value : pixel) sum += value = std::exp(value - max);
-    for (size_t c = 0; c < pixel.size(); ++c) scores[c * image.h * image.w] = pixel[c] / sum;
+    for (int64_t c = 0; c < logits.c; ++c) sum += pixel[c] = std::exp(pixel[c] - max);
+    for (int64_t c = 0; c < logits.c; ++c) scores[c * image.h * image.w] = pixel[c] / sum;
   }
 
   // [N,h,w,classes] -> [N,classes,h,w]
@@ -51,7 +50,7 @@ struct Head {
 
 }  // namespace
 
-Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry) {
+Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry, int threads) {
   // From image pixels through the resized image to the logits' grid, which covers the padded input.
   const auto scale = [](int64_t image_size, int64_t resized, int64_t padded, int64_t grid) {
     return static_cast<double>(resized) / static_cast<double>(image_size) * static_cast<double>(grid) /
@@ -60,10 +59,13 @@ Step compile_segmentation_head(const Shape& logits, const Shape& image, const In
   const Head head{logits, image,
                   bilinear_taps(image.h, logits.h, scale(image.h, geometry.height, geometry.padded_height, logits.h)),
                   bilinear_taps(image.w, logits.w, scale(image.w, geometry.width, geometry.padded_width, logits.w))};
-  return {"loop", 0, [head](const StepContext& context, const StepMemory& at) {
+  const size_t row = logits.w * logits.c;
+  return {"loop", threads * row * sizeof(float), [head, row](const StepContext& context, const StepMemory& at) {
             const auto* grid = context.at<float>(at.inputs[0]);
             parallel_for(head.image.n * head.image.h, [&](int64_t i) {
-              head.run_row(grid, i / head.image.h, i % head.image.h, context.output.labels, context.output.scores);
+              float* blended = context.at<float>(at.scratch) + thread_index() * row;
+              head.run_row(grid, i / head.image.h, i % head.image.h, blended, context.output.labels,
+                           context.output.scores);
             });
             if (context.output.logits != nullptr) head.write_logits(grid, context.output.logits);
           }};
