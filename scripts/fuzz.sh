@@ -21,4 +21,5 @@ clang++ -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-reco
   native/core/*.cc test/fuzz/safetensors_fuzz.cc -o "$out/safetensors_fuzz"
 node test/fuzz/seeds.js "$out/corpus"
 "$out/safetensors_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-  -dict=test/fuzz/safetensors.dict -artifact_prefix="$out/" -verbosity=0 -print_final_stats=1 "$out/corpus" </dev/null
+  -dict=test/fuzz/safetensors.dict -artifact_prefix="$out/" -verbosity=0 -print_funcs=0 -print_final_stats=1 \
+  "$out/corpus" </dev/null

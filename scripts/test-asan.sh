@@ -11,7 +11,8 @@ npm run --silent build:lib
 node scripts/cmake.js Release build/asan/build/Release --CDDEEPLAB_SANITIZE=ON
 
 # node is not instrumented, so the runtimes must be there first, and libstdc++ with them: the address sanitizer wraps
-# its __cxa_throw, and finds it only among what is loaded at the start. Leaks are not looked for: V8 frees nothing at exit.
+# its __cxa_throw, and finds it only among what is loaded at the start. Leaks are not looked for: V8 frees nothing when
+# the process ends.
 preload=$(for name in libasan libubsan libstdc++; do g++ -print-file-name="$name.so"; done | paste -sd :)
 DEEPLAB_PREBUILD=$PWD/build/asan \
   LD_PRELOAD=$preload \
