@@ -122,7 +122,7 @@ export function native(): NativeAddon {
           `The native addon for ${process.platform}-${process.arch} could not be loaded: ${why}`,
           'Possible solutions:',
           `  - build it from source: (cd ${root} && npm run setup && npm run build:native)`,
-          '  - on Debian or Ubuntu, its library is in the package libdnnl2: apt-get install libdnnl2',
+          '  - on Debian or Ubuntu, the library it needs is in libdnnl2 (Debian 12) or libdnnl3: apt-get install libdnnl2',
         ].join('\n'),
         { cause },
       );
@@ -134,15 +134,15 @@ export function native(): NativeAddon {
 /**
  * Runs `load` while the environment tells OpenMP to let a thread that waits for the others sleep almost at once.
  *
- * Spinning, OpenMP's default, is a percent faster on an idle machine; but where anything else runs, such as this very
- * process decoding the next image, a spinning thread holds the core that the thread it waits for needs, and inference
- * takes two to three times as long (docs/decisions/0005-threads-that-sleep.md). OpenMP reads the environment once,
+ * Spinning for milliseconds, OpenMP's default, does no harm on an idle machine; but where anything else runs, such as
+ * this very process decoding the next image, a spinning thread holds the core that the thread it waits for needs, and
+ * inference takes up to twice as long (docs/decisions/0005-threads-that-sleep.md). OpenMP reads the environment once,
  * when the addon brings it in. What the user has set is left alone.
  */
 function withShortSpin<T>(load: () => T): T {
   const { env } = process;
   if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load();
-  env.GOMP_SPINCOUNT = '1000';
+  env.GOMP_SPINCOUNT = '6000';
   try {
     return load();
   } finally {
