@@ -12,8 +12,13 @@ SessionOptions session_options(const Napi::CallbackInfo& info) {
   const Napi::Object given = object_argument(info[1], "options");
   options.device = string_argument(given.Get("device"), "device");
   const std::string precision = string_argument(given.Get("precision"), "precision");
-  if (precision == "f32") options.precision = Precision::kF32;
-  if (precision == "bf16") options.precision = Precision::kBF16;
+  if (precision == "f32") {
+    options.precision = Precision::kF32;
+  } else if (precision == "bf16") {
+    options.precision = Precision::kBF16;
+  } else if (precision != "auto") {
+    throw to_error(info.Env(), error(Code::kInvalidArgument, "Expected auto, f32 or bf16 for precision"));
+  }
   options.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.winograd = given.Get("winograd").ToBoolean();
   options.cache_size = static_cast<int>(integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
