@@ -23,7 +23,7 @@ CASES = {
     "resnet50-wide-same": ("resnet50", 129, 33, "1x1", "same", RATES),
     "resnet50-even-large-fov": ("resnet50", 64, 48, "3x3", "floor", (12,)),
     # Large enough that even layer4, at rate 4, is done by Winograd.
-    "resnet50-large-floor": ("resnet50", 257, 193, "3x3", "floor", RATES),
+    "resnet50-large-floor": ("resnet50", 257, 193, "1x1", "floor", RATES),
     "resnet101-odd-ceil": ("resnet101", 65, 65, "1x1", "ceil", RATES),
     "resnet101-even-same": ("resnet101", 64, 48, "3x3", "same", RATES),
     "resnet101-tiny-floor": ("resnet101", 17, 23, "1x1", "floor", RATES),
