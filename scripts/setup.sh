@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-node=$(command -v node >/dev/null && node -p 'process.versions.node.split(".")[0]' || echo 0)
-if ((node < 20)); then
-  echo "Node.js 20 or later is needed: https://nodejs.org" >&2
+# 20.15: as "engines" in package.json.
+if ! node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 15) ? 0 : 1)' 2>/dev/null; then
+  echo "Node.js 20.15 or later is needed: https://nodejs.org" >&2
   exit 1
 fi
 

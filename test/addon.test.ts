@@ -5,7 +5,8 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { randomModel } from './models';
 
-const addon = path.join(process.env.DEEPLAB_PREBUILD ?? path.join(__dirname, '..'), 'build/Release/deeplab.node');
+/** The binary that lib/native.ts loads. */
+const addon = require('node-gyp-build').path(path.join(__dirname, '..')) as string;
 
 test('the addon uses Node-API only, of version 9, and no external buffers', () => {
   const symbols = execFileSync('nm', ['-D', '--undefined-only', addon], { encoding: 'utf8' })

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { native } from '../lib/native';
 import { randomModel } from './models';
 
-const addon = path.join(process.env.DEEPLAB_PREBUILD ?? path.join(__dirname, '..'), 'build/Release/deeplab.node');
+/** The binary that lib/native.ts loads. */
+const addon = require('node-gyp-build').path(path.join(__dirname, '..')) as string;
 
 describe.each(['resnet50', 'resnet101'] as const)('%s', (backbone) => {
   let file: string;

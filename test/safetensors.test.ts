@@ -1,20 +1,16 @@
 // The reader of weights files trusts nothing: each way in which a file can be wrong has an error that names it.
 
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { DeepLab, inspect } from '../lib';
+import { temporaryFolder } from './folder';
 import { randomImage, randomModel } from './models';
 import { readSafetensors, writeSafetensors } from './safetensors';
 
 type Tensors = ReturnType<typeof readSafetensors>['tensors'];
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'deeplab-test-'));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 /** A file of these header and data bytes. */
 function fileOf(header: string | Buffer, dataBytes = 0, headerLength = Buffer.byteLength(header)): string {

@@ -57,7 +57,7 @@ Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Model model = open_or_throw(info);
   NetworkOptions options;
-  options.precision = string_argument(info[1], "precision") == "bf16" ? Precision::kBF16 : Precision::kF32;
+  options.precision = precision_argument(info[1]).value_or(cpu_backend()->auto_precision());
   options.winograd = info[2].ToBoolean();
   options.threads = available_cores();
   auto layers = cpu_implementations(model.graph, model.file, options, image_argument(info[3], info[4]));

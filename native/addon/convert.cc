@@ -55,6 +55,15 @@ int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min
   return static_cast<int64_t>(number);
 }
 
+std::optional<Precision> precision_argument(const Napi::Value& value) {
+  const std::string name = string_argument(value, "precision");
+  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+    if (name == precision_name(precision)) return precision;
+  }
+  if (name != "auto") throw wrong_argument(value.Env(), "precision", "auto, f32 or bf16");
+  return std::nullopt;
+}
+
 Napi::Object object_argument(const Napi::Value& value, const char* name) {
   if (!value.IsObject()) throw wrong_argument(value.Env(), name, "an object");
   return value.As<Napi::Object>();

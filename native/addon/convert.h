@@ -3,9 +3,11 @@
 
 #include <napi.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "core/tensor.h"
 #include "graph/config.h"
 
@@ -23,6 +25,8 @@ constexpr int64_t kMaxImageSide = 1 << 20;
 // defence; they throw ERR_INVALID_ARGUMENT.
 std::string string_argument(const Napi::Value& value, const char* name);
 int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min, int64_t max);
+// "auto" is no precision: the device's best.
+std::optional<Precision> precision_argument(const Napi::Value& value);
 Napi::Object object_argument(const Napi::Value& value, const char* name);
 
 }  // namespace deeplab

@@ -11,14 +11,7 @@ SessionOptions session_options(const Napi::CallbackInfo& info) {
   options.path = string_argument(info[0], "path");
   const Napi::Object given = object_argument(info[1], "options");
   options.device = string_argument(given.Get("device"), "device");
-  const std::string precision = string_argument(given.Get("precision"), "precision");
-  if (precision == "f32") {
-    options.precision = Precision::kF32;
-  } else if (precision == "bf16") {
-    options.precision = Precision::kBF16;
-  } else if (precision != "auto") {
-    throw to_error(info.Env(), error(Code::kInvalidArgument, "Expected auto, f32 or bf16 for precision"));
-  }
+  options.precision = precision_argument(given.Get("precision"));
   options.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.winograd = given.Get("winograd").ToBoolean();
   options.cache_size = static_cast<int>(integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
@@ -43,18 +36,19 @@ SegmentRequest segment_request(const Napi::CallbackInfo& info) {
 }
 
 // The result object of a request, with the buffers that the session fills while nobody else sees them.
-Napi::Object allocate_result(Napi::Env env, const Shape& image, const Shape& logits, bool with_scores, bool with_logits,
+// `classes` is zero where no scores are wanted, `logits` empty where no logits are.
+Napi::Object allocate_result(Napi::Env env, const Shape& image, int64_t classes, const Shape& logits,
                              RunOutput* output) {
   Napi::Object result = Napi::Object::New(env);
   Napi::Uint8Array labels = Napi::Uint8Array::New(env, image.h * image.w);
   output->labels = labels.Data();
   result["labels"] = labels;
-  if (with_scores) {
-    Napi::Float32Array scores = Napi::Float32Array::New(env, logits.c * image.h * image.w);
+  if (classes != 0) {
+    Napi::Float32Array scores = Napi::Float32Array::New(env, classes * image.h * image.w);
     output->scores = scores.Data();
     result["scores"] = scores;
   }
-  if (with_logits) {
+  if (logits.elements() != 0) {
     Napi::Float32Array data = Napi::Float32Array::New(env, logits.elements());
     output->logits = data.Data();
     Napi::Object tensor = Napi::Object::New(env);
@@ -109,17 +103,20 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SegmentRequest request = segment_request(info);
   Session& session = this->session(env);
-  auto logits = session.logits_shape(request.image);
-  if (!logits.ok()) throw to_error(env, logits.status());
   const Napi::Object options = object_argument(info[4], "options");
-  const bool with_scores = options.Get("scores").ToBoolean(), with_logits = options.Get("logits").ToBoolean();
+  const size_t classes = options.Get("scores").ToBoolean() ? session.info().config.classes.size() : 0;
+  Shape logits;
+  if (options.Get("logits").ToBoolean()) {
+    auto shape = session.logits_shape(request.image);
+    if (!shape.ok()) throw to_error(env, shape.status());
+    logits = *shape;
+  }
 
-  const size_t area = request.image.h * request.image.w;
-  const size_t result_bytes = area * (1 + (with_scores ? logits->c * sizeof(float) : 0));
+  const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));
   const Status memory = check_memory(request.image.elements() + result_bytes, "the result");
   if (!memory.ok()) throw to_error(env, memory);
 
-  const Napi::Object result = allocate_result(env, request.image, *logits, with_scores, with_logits, &request.output);
+  const Napi::Object result = allocate_result(env, request.image, classes, logits, &request.output);
   const uint8_t* pixels = info[0].As<Napi::Uint8Array>().Data();
   request.pixels.assign(pixels, pixels + request.image.elements());
   request.id = next_id_++;

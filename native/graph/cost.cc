@@ -39,9 +39,7 @@ Result<GraphCost> graph_cost(const Graph& graph, const Shape& image) {
   }
 
   const auto bytes_of = [&](NodeId id) -> size_t {
-    const Op& op = graph.nodes[id].op;
-    if (std::holds_alternative<Image>(op) || std::holds_alternative<SegmentationHead>(op)) return 0;
-    return (*shapes)[id].elements() * sizeof(float);
+    return makes_activation(graph.nodes[id].op) ? (*shapes)[id].elements() * sizeof(float) : 0;
   };
   const ActivationBuffers buffers = activation_buffers(graph, bytes_of);
   cost.activation_bytes = plan_memory(buffers.requests).bytes;

@@ -23,6 +23,10 @@ struct OpName {
 
 const char* op_name(const Op& op) { return std::visit(OpName(), op); }
 
+bool makes_activation(const Op& op) {
+  return !std::holds_alternative<Image>(op) && !std::holds_alternative<SegmentationHead>(op);
+}
+
 std::vector<NodeId> last_uses(const Graph& graph) {
   std::vector<NodeId> last(graph.nodes.size());
   for (size_t id = 0; id < graph.nodes.size(); ++id) {

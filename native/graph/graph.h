@@ -91,6 +91,8 @@ using Op =
     std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, SegmentationHead>;
 
 const char* op_name(const Op& op);
+// Whether an operation's output is the network's own to store: not the caller's image, not the caller's result.
+bool makes_activation(const Op& op);
 
 using NodeId = int;
 

@@ -1,7 +1,6 @@
 // What CpuNetwork makes of a graph and an image size.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "backend/cpu/step.h"
@@ -10,7 +9,6 @@ namespace deeplab {
 
 struct CompiledNetwork {
   std::vector<Step> steps;  // one per node of the graph, in its order
-  std::vector<std::string> names;
   std::vector<StepMemory> memory;
   size_t arena_bytes = 0;
 };

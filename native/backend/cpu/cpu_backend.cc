@@ -77,7 +77,7 @@ Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,
   if (!compiled.ok()) return compiled.status();
   std::vector<LayerImplementation> layers;
   for (size_t i = 0; i < compiled->steps.size(); ++i) {
-    layers.push_back({compiled->names[i], compiled->steps[i].implementation});
+    layers.push_back({graph.nodes[i].name, compiled->steps[i].implementation});
   }
   return layers;
 }

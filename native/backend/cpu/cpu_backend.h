@@ -20,7 +20,7 @@ CpuDescription describe_cpu();
 // The implementations that oneDNN chose for the layers of a compiled network, for tests and `deeplab inspect`.
 struct LayerImplementation {
   std::string layer;
-  std::string implementation;  // oneDNN's name, or "winograd"
+  std::string implementation;  // as Step::implementation
 };
 
 Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,

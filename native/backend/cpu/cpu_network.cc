@@ -53,7 +53,7 @@ struct CompileStep {
 
 // Bytes of a node's output in the arena. Logits and the products they are summed from are f32 in every precision.
 size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
-  if (std::holds_alternative<Image>(op) || std::holds_alternative<SegmentationHead>(op)) return 0;
+  if (!makes_activation(op)) return 0;
   const bool f32 =
       precision == Precision::kF32 || std::holds_alternative<AtrousTaps>(op) || std::holds_alternative<ShiftedAdd>(op);
   return shape.elements() * (f32 ? sizeof(float) : sizeof(uint16_t));
@@ -108,7 +108,6 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
       auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
       network.steps.push_back(std::move(*step));
-      network.names.push_back(node.name);
     } catch (const dnnl::error& failure) {
       return error(Code::kInternal, "layer ", node.name, ": oneDNN: ", failure.what());
     }

@@ -33,7 +33,7 @@ struct StepMemory {
 using Run = std::function<void(const StepContext& context, const StepMemory& memory)>;
 
 struct Step {
-  std::string implementation;  // oneDNN's name of it, "winograd", or "loop"
+  std::string implementation;  // oneDNN's name of it, "winograd+..." or "loop"
   size_t scratch_bytes = 0;
   Run run;
 };

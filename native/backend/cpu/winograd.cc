@@ -121,17 +121,18 @@ void scatter_tile(const float* products, const Tile& tile, const Geometry& g, in
 
 // ---- Compilation ----
 
-// All tiles of all phases; along an axis of `size` pixels, phase p has the pixels p, p + rate, p + 2 rate, ...
+// First pixels of the tiles along an axis of `size` pixels; phase p has the pixels p, p + rate, p + 2 rate, ...
+std::vector<int64_t> tile_starts(int64_t size, int64_t rate) {
+  std::vector<int64_t> starts;
+  for (int64_t phase = 0; phase < rate; ++phase) {
+    for (int64_t first = phase; first < size; first += kTile * rate) starts.push_back(first);
+  }
+  return starts;
+}
+
 std::vector<Tile> tiles_of(const Shape& output, int64_t rate) {
+  const std::vector<int64_t> rows = tile_starts(output.h, rate), columns = tile_starts(output.w, rate);
   std::vector<Tile> tiles;
-  const auto starts = [rate](int64_t size) {
-    std::vector<int64_t> positions;
-    for (int64_t phase = 0; phase < rate; ++phase) {
-      for (int64_t first = phase; first < size; first += kTile * rate) positions.push_back(first);
-    }
-    return positions;
-  };
-  const std::vector<int64_t> rows = starts(output.h), columns = starts(output.w);
   for (int64_t image = 0; image < output.n; ++image) {
     for (const int64_t y : rows) {
       for (const int64_t x : columns) tiles.push_back({image, y, x});
@@ -174,9 +175,9 @@ bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Sha
   if (op.in_channels % kLanes != 0 || op.out_channels % kLanes != 0) return false;
   // Below this share of the direct form's products, the transforms are paid for (measured on AVX-512 and AVX2).
   constexpr double kWorthwhile = 0.75;
-  const auto tiles = static_cast<double>(tiles_of(output, window.dilation).size());
-  const auto pixels = static_cast<double>(output.n * output.h * output.w);
-  return tiles * kProducts < kWorthwhile * pixels * 9;
+  const size_t tiles = tile_starts(output.h, window.dilation).size() * tile_starts(output.w, window.dilation).size();
+  const auto pixels = static_cast<double>(output.h * output.w);
+  return static_cast<double>(tiles * kProducts) < kWorthwhile * pixels * 9;
 }
 
 Result<Step> compile_winograd(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
