@@ -136,7 +136,7 @@ export function native(): NativeAddon {
  *
  * Spinning for milliseconds, OpenMP's default, does no harm on an idle machine; but where anything else runs, such as
  * this very process decoding the next image, a spinning thread holds the core that the thread it waits for needs, and
- * inference takes up to twice as long (docs/decisions/0005-threads-that-sleep.md). OpenMP reads the environment once,
+ * inference takes a third longer (docs/decisions/0005-threads-that-sleep.md). OpenMP reads the environment once,
  * when the addon brings it in. What the user has set is left alone.
  */
 function withShortSpin<T>(load: () => T): T {
