@@ -187,7 +187,7 @@ Result<std::vector<float>> Safetensors::read_f32(const std::string& tensor, cons
   const TensorView& view = **found;
   std::vector<float> values(view.elements);
   switch (view.dtype) {
-    case DType::kF32: std::memcpy(values.data(), view.data, values.size() * sizeof(float)); break;
+    case DType::kF32: convert_elements<float>(view, values.data(), [](float v) { return v; }); break;
     case DType::kF64:
       convert_elements<double>(view, values.data(), [](double v) { return static_cast<float>(v); });
       break;
