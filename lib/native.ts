@@ -24,8 +24,76 @@ export interface NativeModelConfig {
   readonly classes: readonly string[];
   /** RGB triples 0..255, one per class; empty where the file has no palette. */
   readonly palette: readonly (readonly [number, number, number])[];
+  /** The fully connected CRF that the model was tuned with, or the published one of its backbone. */
+  readonly crf: NativeCrfOptions;
   /** The file's `__metadata__`, as it stands. */
   readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** One pairwise term of a fully connected CRF. */
+export interface NativePairwise {
+  readonly kernel: 'gaussian' | 'bilateral' | 'features';
+  /** What the features are divided by: [x,y] for gaussian, [x,y,r,g,b] for bilateral, none for features. */
+  readonly deviations: readonly number[];
+  /** float32 [dimensions,H,W], for features only; copied. */
+  readonly features?: Float32Array;
+  /** Potts weight (1 value), weight per class (C values) or class matrix (C*C values, symmetric). */
+  readonly compatibility: Float32Array;
+  readonly normalization: 'symmetric' | 'before' | 'after' | 'none';
+}
+
+export interface NativeCrfOptions {
+  readonly pairwise: readonly NativePairwise[];
+  /** Which coordinate comes first in gaussian and bilateral features; the lattice is not symmetric in them. */
+  readonly coordinates: 'yx' | 'xy';
+  /** Mean-field iterations, the most of them where there is a tolerance. */
+  readonly iterations: number;
+  /** Stop once an iteration lowers the KL divergence by less than this, in nats per pixel; 0: never. */
+  readonly tolerance: number;
+}
+
+export type NativeUnary =
+  /** -log p or any energies, float32 [C,H,W]. */
+  | { readonly kind: 'unary'; readonly data: Float32Array; readonly classes: number }
+  /** float32 [C,H,W], each pixel's sum 1. */
+  | { readonly kind: 'probabilities'; readonly data: Float32Array; readonly classes: number }
+  /** uint8 [H,W]; `unknown` is the label that says nothing, or -1. */
+  | {
+      readonly kind: 'labels';
+      readonly data: Uint8Array;
+      readonly classes: number;
+      readonly gtProb: number;
+      readonly unknown: number;
+    };
+
+export interface NativeCrfResult {
+  /** uint8 [H,W]. */
+  readonly labels: Uint8Array;
+  /** float32 [C,H,W], where asked for. */
+  readonly marginals?: Float32Array;
+  /** Where asked for or needed (tolerance > 0): of the start and of each iteration that was run, the rest NaN. */
+  readonly klDivergence?: Float64Array;
+}
+
+/** The lattices of one image, to infer with as often as one likes. */
+export interface NativeCrf {
+  /** Bytes that the lattices hold, and the lattice vertices of each term. */
+  readonly latticeBytes: number;
+  readonly vertices: readonly number[];
+  /** Bytes that an inference needs on top of the lattices, results included. */
+  inferenceBytes(classes: number, marginals: boolean): number;
+  /** Copies the unary and queues the request; validates its size synchronously, its values on the way. */
+  infer(
+    unary: NativeUnary,
+    options: {
+      readonly iterations: number;
+      readonly tolerance: number;
+      readonly marginals: boolean;
+      readonly klDivergence: boolean;
+    },
+  ): { readonly id: number; readonly result: Promise<NativeCrfResult> };
+  cancel(id: number): void;
+  close(): Promise<void>;
 }
 
 export interface NativeModelInfo extends NativeModelConfig {
@@ -39,6 +107,8 @@ export interface NativeSegmentOptions {
   readonly scores: boolean;
   /** The network's own output before upsampling, float [C,h,w]. */
   readonly logits: boolean;
+  /** Refines the labels, and the scores, by a fully connected CRF; its kernels are gaussian or bilateral. */
+  readonly crf?: NativeCrfOptions;
 }
 
 export interface NativeSegmentResult {
@@ -103,6 +173,17 @@ interface NativeAddon {
     width: number,
     height: number,
   ): [string, string][];
+  /**
+   * Builds the lattices of an image on a thread of its own. `pixels` is uint8 [H,W,channels], channels 1, 3 or 4, and is
+   * copied; undefined where no kernel is bilateral.
+   */
+  createCrf(
+    pixels: Uint8Array | undefined,
+    width: number,
+    height: number,
+    channels: number,
+    options: Pick<NativeCrfOptions, 'pairwise' | 'coordinates'> & { readonly threads: number },
+  ): Promise<NativeCrf>;
   system(): NativeSystem;
 }
 
