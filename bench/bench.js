@@ -1,18 +1,14 @@
-// Measures deeplab beside PyTorch and onnxruntime, in turn: every round runs each engine once, so that whatever else
-// the machine does falls on all of them alike. Started by bench/run.sh; bench/README.md says how to read the result.
-//
-// An engine is a child process that lives for the whole run. Ready, it prints {"loadMs", "firstMs", "note"}; for each
-// line on its stdin it runs once and prints {"ms"}; when stdin ends, it ends.
+// Measures deeplab beside PyTorch and onnxruntime, in turn (race.js has the protocol of the engines). Started by
+// bench/run.sh; bench/README.md says how to read the result.
 
-const { spawn, spawnSync } = require('node:child_process');
-const { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } = require('node:fs');
-const os = require('node:os');
+const { spawnSync } = require('node:child_process');
+const { existsSync, mkdirSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
-const readline = require('node:readline');
-const { setTimeout: sleep } = require('node:timers/promises');
 const { parseArgs } = require('node:util');
 const { doctor } = require('../dist');
 const { formatTable } = require('../dist/table');
+const { describeMachine, machineText } = require('./machine');
+const { median, race } = require('./race');
 
 const root = path.join(__dirname, '..');
 const scratch = path.join(root, 'build', 'bench');
@@ -58,83 +54,32 @@ function chooseModel() {
   return random;
 }
 
-/** Starts an engine and waits until it is ready. */
-async function start(engine, model) {
-  const log = path.join(scratch, `${engine.name.replaceAll(' ', '-')}.log`);
-  const [command, args] = engine.ours
-    ? [process.execPath, [path.join(__dirname, 'engine.js'), model, options.size, options.threads]]
-    : [python, [rivals, engine.key, model, options.size, options.threads]];
-  args.push(engine.ours ? JSON.stringify(engine.load) : scratch);
-  const child = spawn(command, args, {
-    stdio: ['pipe', 'pipe', openSync(log, 'w')],
-    env: { ...process.env, TORCHINDUCTOR_CACHE_DIR: path.join(scratch, 'inductor') },
+/** The process that is an engine. */
+function commandOf({ name, ours, load, key }, model) {
+  const args = ours
+    ? [path.join(__dirname, 'engine.js'), model, options.size, options.threads, JSON.stringify(load)]
+    : [rivals, key, model, options.size, options.threads, scratch];
+  const env = { TORCHINDUCTOR_CACHE_DIR: path.join(scratch, 'inductor') };
+  return { name, command: ours ? process.execPath : python, args, env };
+}
+
+function rivalVersions() {
+  if (!existsSync(python)) return {};
+  const script = 'import onnxruntime as o, torch as t; print(t.__version__, o.__version__)';
+  const [torch, onnxruntime] = spawnSync(python, ['-c', script], { encoding: 'utf8' }).stdout.trim().split(' ');
+  return { torch, onnxruntime };
+}
+
+/** A row of figures for each engine. */
+async function measure(list, model) {
+  const commands = list.map((engine) => commandOf(engine, model));
+  const results = await race(commands, { rounds: Number(options.rounds), scratch });
+  return results.map(({ ready: { loadMs, firstMs, note }, runs, peakMb }, i) => {
+    const { name, precision, ours } = list[i];
+    const timesMs = runs.map(({ ms }) => ms);
+    const figures = { medianMs: median(timesMs), minMs: Math.min(...timesMs), peakMb };
+    return { name, precision, ours, ...figures, loadMs, firstMs, note, timesMs };
   });
-  child.stdin.on('error', () => {}); // an engine that died is reported by `answer`
-  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async () => {
-    const { value, done } = await lines.next();
-    if (done) throw new Error(`${engine.name} ended early:\n${readFileSync(log, 'utf8').slice(-2000)}`);
-    return JSON.parse(value);
-  };
-  return { child, answer, ...(await answer()) };
-}
-
-async function measure({ child, answer }) {
-  await sleep(100); // threads of the engine before may still spin for some milliseconds
-  child.stdin.write('go\n');
-  return (await answer()).ms;
-}
-
-/** Largest resident memory that the process has had, in MB. */
-function peakMegabytes(pid) {
-  const [, kilobytes] = /^VmHWM:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return (Number(kilobytes) * 1024) / 1e6;
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-}
-
-async function describeMachine() {
-  const { cpu, onednn, version } = await doctor();
-  const versions = existsSync(python)
-    ? spawnSync(python, ['-c', 'import onnxruntime as o, torch as t; print(t.__version__, o.__version__)'], {
-        encoding: 'utf8',
-      }).stdout.trim()
-    : '';
-  const [torch, onnxruntime] = versions.split(' ');
-  const special = cpu.features.filter((feature) => /amx|avx512_bf16/.test(feature));
-  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? cpu.name;
-  return {
-    cpu: model,
-    cores: os.availableParallelism(),
-    features: special,
-    load: os.loadavg()[0],
-    versions: { deeplab: version, onednn: onednn.version, node: process.version, torch, onnxruntime },
-  };
-}
-
-/** Starts the engines one after the other, lets them run in turn, and returns a row of figures for each. */
-async function race(list, model) {
-  const running = [];
-  try {
-    for (const engine of list) {
-      console.error(`starting ${engine.name}`);
-      running.push({ engine, timesMs: [], ...(await start(engine, model)) });
-    }
-    for (let round = 1; round <= Number(options.rounds); round++) {
-      console.error(`round ${round} of ${options.rounds}`);
-      for (const each of running) each.timesMs.push(await measure(each));
-    }
-    return running.map(({ engine: { name, precision, ours }, child, timesMs, loadMs, firstMs, note }) => {
-      const figures = { medianMs: median(timesMs), minMs: Math.min(...timesMs), peakMb: peakMegabytes(child.pid) };
-      return { name, precision, ours, ...figures, loadMs, firstMs, note, timesMs };
-    });
-  } finally {
-    for (const { child } of running) child.stdin.end();
-  }
 }
 
 /** Adds to every row how many times as fast it is as the fastest of the others in its precision. */
@@ -163,22 +108,16 @@ function table(rows) {
 
 async function main() {
   mkdirSync(scratch, { recursive: true });
-  const machine = await describeMachine();
+  const machine = await describeMachine(rivalVersions());
   const { precisions } = await doctor();
   const model = chooseModel();
   const list = engines.filter(({ name, precision, ours }) => chosen(name) && (!ours || precisions.includes(precision)));
   if (list.some(({ key }) => key === 'onnxruntime')) runPython('export', model);
 
-  const rows = await race(list, model);
+  const rows = await measure(list, model);
   compare(rows);
-  const { cpu, cores, features, versions } = machine;
   console.log(`${path.basename(model)}, ${options.size}x${options.size}, batch 1, ${options.threads} threads`);
-  console.log(`${cpu}, ${cores} cores, ${features.join(' ') || 'neither AMX nor AVX512-BF16'}`);
-  console.log(
-    Object.keys(versions)
-      .map((name) => `${name} ${versions[name]}`)
-      .join(', '),
-  );
+  console.log(machineText(machine));
   console.log(`\n${table(rows)}\n`);
 
   const bf16 = rows.find(({ name }) => name === 'deeplab bf16');

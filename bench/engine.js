@@ -1,4 +1,4 @@
-// One configuration of deeplab as a child process of bench.js (see there for the protocol):
+// One configuration of deeplab as a child process of bench.js (race.js has the protocol):
 //
 //   node bench/engine.js <model.safetensors> <size> <threads> <options of DeepLab.load, JSON>
 

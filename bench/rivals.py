@@ -1,4 +1,4 @@
-"""One rival as a child process of bench.js (see there for the protocol):
+"""One rival as a child process of bench.js (race.js has the protocol):
 
 python rivals.py <rival> <model.safetensors> <size> <threads> <scratch folder>
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env node
-// The command line: what commands and options there are, and how failures end. The work of `segment` is in
-// lib/cli/segment.ts, that of the others in the modules they are named after.
+// The command line: what commands and options there are, and how failures end. The work of `segment` and `crf` is in
+// lib/cli/, that of the others in the modules they are named after.
 // Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
 import { doctor, formatDoctor } from './doctor';
 import { formatInspection, inspect } from './inspect';
 import { fromNative } from './native';
+import type { BilateralTerm, GaussianTerm } from './pairwise';
 import { version } from './version';
 
 function program(): Command {
@@ -28,14 +30,47 @@ function program(): Command {
     .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
     .addOption(new Option('--precision <precision>', 'precision of the network').choices(['auto', 'f32', 'bf16']))
     .option('--device <device>', 'auto, cpu, cuda or cuda:<number>')
-    .option('--threads <number>', 'CPU threads (default: all)', parseThreads)
+    .option('--threads <number>', 'CPU threads (default: all)', parseCount)
     .option('--no-winograd', 'compute 3x3 convolutions directly: slower, closer to the reference')
+    .option('--crf', "refine the labels by the model's fully connected CRF")
     .option('--overlay', 'write <name>.overlay.png only, the photo under its class colours')
     .option('--labels', 'write <name>.labels.png only, an indexed PNG of class ids')
     .option('--json', 'print one line of JSON per image')
     .action(async (inputs: string[], options: SegmentCommandOptions) => {
       if (!(await segmentCommand(inputs, options))) process.exitCode = 1;
     });
+
+  deeplab
+    .command('crf')
+    .description('Refine painted labels, or probabilities, by a fully connected CRF.')
+    .argument('<image>', 'image file')
+    .requiredOption('-o, --out <file>', 'indexed PNG for the labels')
+    .option('--labels <file>', 'picture of labels, a colour per class; black is unknown')
+    .addOption(
+      new Option('--gt-prob <number>', 'probability that a label is right (default: 0.7)').argParser(parseNumber),
+    )
+    .addOption(
+      new Option('--probabilities <file>', 'float array [C,H,W], .npy or .safetensors').conflicts(['labels', 'gtProb']),
+    )
+    .option('--bilateral <weight,xy,rgb>', 'appearance term: weight, deviations of position and colour', parseBilateral)
+    .option('--gaussian <weight,xy>', 'smoothness term: weight, deviation of position', parseGaussian)
+    .option('--iterations <number>', 'mean-field iterations (default: 10)', parseCount)
+    .option(
+      '--tolerance <number>',
+      'stop once an iteration lowers the KL divergence by less, in nats per pixel',
+      parseNumber,
+    )
+    .addOption(
+      new Option('--coordinates <order>', "order of the position's features (default: yx)").choices(['yx', 'xy']),
+    )
+    .option('--threads <number>', 'CPU threads (default: all)', parseCount)
+    .option('--marginals <file>', '.npy file for the probabilities after refinement, float32 [C,H,W]')
+    .option('--json', 'print a line of JSON')
+    .addHelpText(
+      'after',
+      "\nWithout --bilateral and --gaussian: DeepLab v2's terms, as --bilateral 4,67,3 --gaussian 3,1.",
+    )
+    .action((image: string, options: CrfCommandOptions) => crfCommand(image, options));
 
   deeplab
     .command('inspect')
@@ -64,9 +99,31 @@ function program(): Command {
   return deeplab;
 }
 
-function parseThreads(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a positive integer.');
+function parseCount(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
   return Number(text);
+}
+
+function parseNumber(text: string): number {
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(number)) throw new InvalidArgumentError('Expected a number.');
+  return number;
+}
+
+function parseBilateral(text: string): BilateralTerm {
+  const [weight, xy, rgb, ...rest] = text.split(',');
+  if (weight === undefined || xy === undefined || rgb === undefined || rest.length > 0) {
+    throw new InvalidArgumentError('Expected WEIGHT,XY,RGB, as in 4,67,3.');
+  }
+  return { kernel: 'bilateral', xy: parseNumber(xy), rgb: parseNumber(rgb), compatibility: parseNumber(weight) };
+}
+
+function parseGaussian(text: string): GaussianTerm {
+  const [weight, xy, ...rest] = text.split(',');
+  if (weight === undefined || xy === undefined || rest.length > 0) {
+    throw new InvalidArgumentError('Expected WEIGHT,XY, as in 3,1.');
+  }
+  return { kernel: 'gaussian', xy: parseNumber(xy), compatibility: parseNumber(weight) };
 }
 
 function parseSize(text: string): { width: number; height: number } {

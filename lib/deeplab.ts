@@ -3,10 +3,12 @@
 // its stack leads to the caller.
 
 import os from 'node:os';
-import { DeepLabError } from './errors';
-import { decodeImage, type ImageInput } from './image';
-import { fromNative, type NativeModel, native } from './native';
-import { booleanRule, checkOptions, integerRule, type OptionRule, oneOfRule } from './options';
+import { awaitRequest, signalRule, throwIfAborted } from './abort';
+import { type CrfOptions, type CrfParameters, crfOptionsOf, overrideCrf } from './crf-options';
+import { decodeImage, type ImageInput, pixelLimitRule } from './image';
+import { Lifetime } from './lifetime';
+import { fromNative, type NativeCrfOptions, type NativeModel, type NativeSegmentOptions, native } from './native';
+import { booleanRule, checkOptions, integerRule, type OptionRule, oneOfRule, threadsRule } from './options';
 import { vocPalette } from './palette';
 import { type ClassInfo, Segmentation } from './segmentation';
 import { resolveWeights } from './weights';
@@ -33,6 +35,12 @@ export interface LoadOptions {
 
 /** Options of {@link DeepLab.segment}. */
 export interface SegmentOptions {
+  /**
+   * Whether a fully connected CRF refines the labels, and the scores: they are then its marginals. Default false. `true`
+   * takes the model's own parameters, {@link DeepLab.crf}; an object takes them with these instead, where `pairwise`
+   * replaces all terms, of which none may have the kernel `features`.
+   */
+  readonly crf?: boolean | CrfOptions | undefined;
   /** Whether the result has `scores`: 4 bytes for each pixel and class. Default false. */
   readonly scores?: boolean | undefined;
   /** Whether the result has `logits`. Default false. */
@@ -49,24 +57,20 @@ const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
     accepts: (value) => typeof value === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(value),
   },
   precision: oneOfRule(['auto', 'f32', 'bf16']),
-  threads: integerRule(1, 1024),
+  threads: threadsRule,
   winograd: booleanRule,
   cacheSize: integerRule(1, 1024),
 };
 
 const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
+  crf: {
+    expected: 'boolean or object',
+    accepts: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
+  },
   scores: booleanRule,
   logits: booleanRule,
-  signal: {
-    expected: 'AbortSignal',
-    // Not by instanceof: polyfills and other realms have classes of their own.
-    accepts: (value) =>
-      typeof (value as AbortSignal | null)?.addEventListener === 'function' && 'aborted' in Object(value),
-  },
-  limitInputPixels: {
-    expected: 'positive integer or false',
-    accepts: (value) => value === false || (Number.isSafeInteger(value) && (value as number) > 0),
-  },
+  signal: signalRule,
+  limitInputPixels: pixelLimitRule,
 };
 
 /**
@@ -101,8 +105,8 @@ export class DeepLab {
   readonly metadata: Readonly<Record<string, string>>;
 
   readonly #native: NativeModel;
-  readonly #running = new Set<Promise<Segmentation>>();
-  #closing: Promise<void> | undefined;
+  readonly #crf: NativeCrfOptions;
+  readonly #lifetime: Lifetime;
 
   private constructor(loaded: NativeModel) {
     const { info } = loaded;
@@ -115,6 +119,16 @@ export class DeepLab {
     this.threads = info.threads;
     this.metadata = info.metadata;
     this.#native = loaded;
+    this.#crf = info.crf;
+    this.#lifetime = new Lifetime('model', () => loaded.close());
+  }
+
+  /**
+   * The fully connected CRF that belongs to the network: the one that its weights file names, or else the published one
+   * of its backbone. For `segment`, and for {@link denseCrf}.
+   */
+  get crf(): CrfParameters {
+    return crfOptionsOf(this.#crf, this.classes.length);
   }
 
   /**
@@ -162,33 +176,23 @@ export class DeepLab {
    */
   async segment(input: ImageInput, options: SegmentOptions = {}): Promise<Segmentation> {
     checkOptions(options, segmentRules);
-    if (this.#closing !== undefined) throw new DeepLabError('ERR_CLOSED', 'The model is closed');
-    const run = this.#run(input, options);
-    this.#running.add(run);
-    try {
-      return await run;
-    } finally {
-      this.#running.delete(run);
-    }
+    const { crf = false } = options;
+    const request: NativeSegmentOptions = {
+      scores: options.scores ?? false,
+      logits: options.logits ?? false,
+      ...(crf !== false && { crf: crf === true ? this.#crf : overrideCrf(crf, 'crf', this.#crf, this.classes.length) }),
+    };
+    return await this.#lifetime.run(() => this.#run(input, request, options));
   }
 
-  async #run(input: ImageInput, { scores = false, logits = false, signal, limitInputPixels }: SegmentOptions) {
-    throwIfAborted(signal);
+  async #run(input: ImageInput, request: NativeSegmentOptions, { signal, limitInputPixels }: SegmentOptions) {
+    const work = 'segmentation';
+    throwIfAborted(signal, work);
     const image = await decodeImage(input, limitInputPixels);
-    throwIfAborted(signal);
-    let cancel: (() => void) | undefined;
-    try {
-      const { data, width, height, channels } = image;
-      const request = this.#native.segment(data, width, height, channels, { scores, logits });
-      cancel = () => this.#native.cancel(request.id);
-      signal?.addEventListener('abort', cancel, { once: true });
-      return new Segmentation(await request.result, image, this.classes);
-    } catch (cause) {
-      const error = fromNative(cause);
-      throw error.code === 'ERR_ABORTED' ? aborted(signal) : error;
-    } finally {
-      if (cancel !== undefined) signal?.removeEventListener('abort', cancel);
-    }
+    const { data, width, height, channels } = image;
+    const start = () => this.#native.segment(data, width, height, channels, request);
+    const result = await awaitRequest({ start, cancel: (id) => this.#native.cancel(id) }, signal, work);
+    return new Segmentation(result, image, this.classes);
   }
 
   /**
@@ -196,29 +200,11 @@ export class DeepLab {
    * later calls of `close` return the same promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    await Promise.allSettled(this.#running);
-    try {
-      await this.#native.close();
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return this.#lifetime.close();
   }
 
   /** For `await using model = await DeepLab.load(...)`: the same as {@link DeepLab.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw aborted(signal);
-}
-
-function aborted(signal: AbortSignal | undefined): DeepLabError {
-  return new DeepLabError('ERR_ABORTED', 'The segmentation was aborted', { cause: signal?.reason });
 }

@@ -18,7 +18,9 @@ export const errorCatalogue = {
   ERR_IMAGE_TOO_LARGE: 'The image has more pixels than `limitInputPixels` allows.',
   ERR_OUT_OF_MEMORY:
     'The image needs more memory than is available. The message says how much. The model stays usable for smaller images.',
-  ERR_CLOSED: 'The model was closed before the call.',
+  ERR_INVALID_ARRAY:
+    'A file of numbers (.npy or .safetensors) is damaged, or holds numbers of a type or in an order that cannot be read. The message says what was expected and what came.',
+  ERR_CLOSED: 'The model, or the CRF, was closed before the call.',
   ERR_ABORTED: "The call's AbortSignal was aborted.",
   ERR_WRITE: 'An output file could not be written. Nothing was left behind under its name.',
   ERR_NATIVE_ADDON: 'The native addon could not be loaded. The message lists what was tried and how to build it.',

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { types } from 'node:util';
 import sharp, { type Sharp } from 'sharp';
 import { DeepLabError, invalidArgument } from './errors';
+import type { OptionRule } from './options';
 
 /**
  * Pixels that are decoded already: uint8 [H,W,channels], row by row, without padding. Channels: 1 grey, 3 RGB,
@@ -23,8 +24,20 @@ export interface RawImage {
  */
 export type ImageInput = string | Uint8Array | RawImage | Sharp;
 
+/** The size of a picture whose pixels do not matter. */
+export interface ImageSize {
+  readonly width: number;
+  readonly height: number;
+}
+
 /** What sharp allows by itself: 0x3FFF * 0x3FFF pixels. */
 export const defaultPixelLimit = 268_402_689;
+
+/** The rule of every `limitInputPixels` option. */
+export const pixelLimitRule: OptionRule = {
+  expected: 'positive integer or false',
+  accepts: (value) => value === false || (Number.isSafeInteger(value) && (value as number) > 0),
+};
 
 /**
  * Decodes `input` to 8-bit sRGB. The EXIF orientation is applied (to sharp instances as well); CMYK, 16-bit and palette
@@ -38,10 +51,21 @@ export async function decodeImage(
   limitInputPixels: number | false = defaultPixelLimit,
 ): Promise<RawImage> {
   const image = await decode(input, limitInputPixels);
-  if (limitInputPixels !== false && image.width * image.height > limitInputPixels) {
-    throw tooLarge(`${image.width}x${image.height} pixels`, limitInputPixels);
-  }
+  checkPixelLimit(image, limitInputPixels);
   return image;
+}
+
+/**
+ * @param limitInputPixels - As for {@link decodeImage}.
+ * @throws ERR_IMAGE_TOO_LARGE
+ */
+export function checkPixelLimit(
+  { width, height }: ImageSize,
+  limitInputPixels: number | false = defaultPixelLimit,
+): void {
+  if (limitInputPixels !== false && width * height > limitInputPixels) {
+    throw tooLarge(`${width}x${height} pixels`, limitInputPixels);
+  }
 }
 
 function decode(input: ImageInput, limit: number | false): Promise<RawImage> | RawImage {

@@ -1,10 +1,28 @@
 // The public API: what `import { ... } from 'deeplab'` offers, and nothing else.
 
+export type { Compatibility } from './compatibility';
+export {
+  type CrfCreateOptions,
+  type CrfInferOptions,
+  type CrfResult,
+  DenseCrf,
+  type DenseCrfOptions,
+  denseCrf,
+} from './crf';
+export { type CrfOptions, type CrfParameters, crfPresets } from './crf-options';
 export { DeepLab, type LoadOptions, type SegmentOptions } from './deeplab';
 export { type Diagnosis, doctor } from './doctor';
 export { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
-export type { ImageInput, RawImage } from './image';
+export type { ImageInput, ImageSize, RawImage } from './image';
 export { type Inspection, type InspectOptions, inspect } from './inspect';
+export type { BilateralTerm, FeaturesTerm, GaussianTerm, PairwiseTerm } from './pairwise';
 export { type Color, vocPalette } from './palette';
 export { type ClassInfo, type ClassShare, type OverlayOptions, Segmentation } from './segmentation';
 export { Tensor, type TensorData } from './tensor';
+export {
+  type EnergiesUnary,
+  type LabelsUnary,
+  type ProbabilitiesUnary,
+  probabilityFloor,
+  type UnaryInput,
+} from './unary';

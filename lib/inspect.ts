@@ -1,6 +1,7 @@
 // What is in a weights file, without loading the weights: layers, shapes, cost. The counting is native; the choice of
 // words and columns is here.
 
+import { type CrfParameters, crfOptionsOf } from './crf-options';
 import { fromNative, type NativeInspection, native } from './native';
 import { checkOptions, integerRule } from './options';
 import { formatBytes, formatCount, formatInteger } from './quantity';
@@ -8,7 +9,10 @@ import { formatTable } from './table';
 import { resolveWeights } from './weights';
 
 /** What {@link inspect} finds. */
-export type Inspection = NativeInspection;
+export interface Inspection extends Omit<NativeInspection, 'crf'> {
+  /** The fully connected CRF that belongs to the network: `DeepLab.crf`. */
+  readonly crf: CrfParameters;
+}
 
 /** The image size that the shapes and costs are counted for. */
 export interface InspectOptions {
@@ -40,7 +44,8 @@ export async function inspect(pathOrName: string, options: InspectOptions = {}):
   const { width = 513, height = 513 } = options;
   const file = await resolveWeights(pathOrName);
   try {
-    return native().inspectModel(file, width, height);
+    const found = native().inspectModel(file, width, height);
+    return { ...found, crf: crfOptionsOf(found.crf, found.classes.length) };
   } catch (error) {
     throw fromNative(error);
   }

@@ -7,6 +7,8 @@ import { invalidArgument } from './errors';
 export interface OptionRule {
   readonly expected: string;
   readonly accepts: (value: unknown) => boolean;
+  /** Whether it must be given. Default false. */
+  readonly required?: boolean;
 }
 
 export const booleanRule: OptionRule = { expected: 'boolean', accepts: (value) => typeof value === 'boolean' };
@@ -25,18 +27,37 @@ export function oneOfRule(values: readonly string[]): OptionRule {
   };
 }
 
+/** CPU threads that a computation may use. */
+export const threadsRule: OptionRule = integerRule(1, 1024);
+
 /**
  * Holds `options` against `rules`, which name every option there is; an option that is undefined counts as not given.
  *
- * @throws ERR_INVALID_ARGUMENT naming the first option that is unknown or wrong.
+ * @param path - Where the object is in the caller's options, such as `crf.pairwise[0]`; empty for the options themselves.
+ * @throws ERR_INVALID_ARGUMENT naming the first option that is unknown, wrong or missing.
  */
-export function checkOptions<T extends object>(options: T, rules: Readonly<Record<keyof T, OptionRule>>): void {
-  if (typeof options !== 'object' || options === null) throw invalidArgument('options', 'object', options);
+export function checkOptions<T extends object>(
+  options: T,
+  rules: Readonly<Record<keyof T, OptionRule>>,
+  path = '',
+): void {
+  if (typeof options !== 'object' || options === null) throw invalidArgument(path || 'options', 'object', options);
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name)) {
-      throw invalidArgument('option name', `one of ${Object.keys(rules).join(', ')}`, name);
+      const place = path === '' ? 'option name' : `option name in ${path}`;
+      throw invalidArgument(place, `one of ${Object.keys(rules).join(', ')}`, name);
     }
     const rule = rules[name as keyof T];
-    if (value !== undefined && !rule.accepts(value)) throw invalidArgument(name, rule.expected, value);
+    if (value !== undefined && !rule.accepts(value)) {
+      throw invalidArgument(nameIn(path, name), rule.expected, value);
+    }
   }
+  for (const [name, { required, expected }] of Object.entries<OptionRule>(rules)) {
+    if (required && options[name as keyof T] === undefined)
+      throw invalidArgument(nameIn(path, name), expected, undefined);
+  }
+}
+
+function nameIn(path: string, name: string): string {
+  return path === '' ? name : `${path}.${name}`;
 }

@@ -1,48 +1,24 @@
 // The built command line, dist/cli.js, as a user runs it.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import sharp from 'sharp';
 import { DeepLab } from '../lib';
 import { version } from '../lib/version';
+import * as command from './command';
 import { temporaryFolder } from './folder';
 import { randomImage, randomModel } from './models';
 
-const cli = path.join(__dirname, '../dist/cli.js');
 const root = temporaryFolder();
 let weights: string;
 
 beforeAll(async () => {
-  if (!existsSync(cli)) throw new Error('dist/cli.js is missing: npm run build:lib');
+  command.expectBuilt();
   weights = await randomModel({ backbone: 'resnet50' });
 });
 
-interface Run {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const { DEEPLAB_MODEL: _, ...inherited } = process.env;
-  return spawn(process.execPath, [cli, ...args], { cwd: root, env: { ...inherited, ...env } });
-}
-
-async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Run> {
-  const child = start(args, env);
-  let stdout = '';
-  let stderr = '';
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  return { code, stdout, stderr };
-}
+const run = (args: readonly string[], env?: NodeJS.ProcessEnv) => command.run(root, args, env);
 
 /** Segments in f32, which every CPU has. */
 const segment = (...args: readonly string[]) => run(['segment', '--precision', 'f32', '--model', weights, ...args]);
@@ -87,6 +63,14 @@ describe('segment', () => {
     const out = `alone-out${option}`;
     expect((await segment('alone/a.png', '-o', out, option)).code).toBe(0);
     expect(await readdir(path.join(root, out))).toEqual(files);
+  });
+
+  test("with --crf the labels are refined by the model's CRF", async () => {
+    await photo('crf/a.png', 1);
+    expect((await segment('crf/a.png', '-o', 'crf-out', '--labels', '--crf')).code).toBe(0);
+    await using model = await DeepLab.load(weights, { precision: 'f32' });
+    const expected = await model.segment(path.join(root, 'crf/a.png'), { crf: true });
+    expect((await readFile(path.join(root, 'crf-out/a.labels.png'))).equals(await expected.toPng())).toBe(true);
   });
 
   test('without -o it writes to out/, in the folders that the photos had', async () => {
@@ -185,7 +169,7 @@ describe('usage', () => {
     [['segment'], /missing required argument 'inputs'/],
     [['segment', 'a.png', '--modle', 'x'], /unknown option '--modle'/],
     [['segment', 'a.png', '--model', 'x', '--precision', 'f16'], /Allowed choices are auto, f32, bf16/],
-    [['segment', 'a.png', '--model', 'x', '--threads', 'two'], /positive integer/],
+    [['segment', 'a.png', '--model', 'x', '--threads', 'two'], /Expected a whole number/],
     [['segment', 'a.png', '--model', 'x', '--threads', '0'], /integer from 1 to 1024 for threads/],
     [['segment', 'a.png', '--model', 'x', '--device', 'gpu'], /auto, cpu, cuda or cuda:<number> for device/],
     [['inspect'], /missing required argument 'model'/],
@@ -233,7 +217,7 @@ describe('inspect and doctor', () => {
   });
 
   test('a reader that goes away is no error', async () => {
-    const child = start(['inspect', weights, '--json']);
+    const child = command.start(root, ['inspect', weights, '--json']);
     child.stdout?.destroy();
     let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {

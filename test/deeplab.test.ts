@@ -200,7 +200,7 @@ describe('segment', () => {
   });
 
   test.each([
-    [{ score: true }, /one of scores, logits, signal, limitInputPixels for option name but received "score"/],
+    [{ score: true }, /one of crf, scores, logits, signal, limitInputPixels for option name but received "score"/],
     [{ scores: 'yes' }, /Expected boolean for scores but received "yes" of type string/],
     [{ logits: 0 }, /Expected boolean for logits but received 0 of type number/],
     [{ signal: {} }, /Expected AbortSignal for signal but received Object of type object/],

@@ -83,3 +83,9 @@ test('a file that is not there is ERR_NOT_FOUND, another file ERR_INVALID_WEIGHT
   await expect(inspect('none.safetensors')).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' });
   await expect(inspect(__filename)).rejects.toMatchObject({ name: 'DeepLabError', code: 'ERR_INVALID_WEIGHTS' });
 });
+
+test('the CRF is written as options are, in numbers that JSON keeps', () => {
+  expect(inspection.crf).toMatchObject({ coordinates: 'yx', iterations: 10, tolerance: 0 });
+  expect(inspection.crf.pairwise.map(({ kernel }) => kernel).sort()).toEqual(['bilateral', 'gaussian']);
+  expect(JSON.parse(JSON.stringify(inspection.crf))).toEqual(inspection.crf);
+});

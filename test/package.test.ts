@@ -17,11 +17,15 @@ test('the public names are these', () => {
   expect(Object.keys(lib).sort()).toEqual([
     'DeepLab',
     'DeepLabError',
+    'DenseCrf',
     'Segmentation',
     'Tensor',
+    'crfPresets',
+    'denseCrf',
     'doctor',
     'errorCatalogue',
     'inspect',
+    'probabilityFloor',
     'vocPalette',
   ]);
 });

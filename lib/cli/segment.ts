@@ -8,7 +8,7 @@ import { fromNative } from '../native';
 import { writeFileAtomically } from '../output';
 import { formatInteger } from '../quantity';
 import type { ClassShare } from '../segmentation';
-import { formatTable } from '../table';
+import { formatClasses, presentClasses } from './classes';
 import { type CliInput, findInputs, labelsSuffix, overlaySuffix } from './inputs';
 import { Progress } from './progress';
 
@@ -20,6 +20,7 @@ export interface SegmentCommandOptions {
   readonly precision?: LoadOptions['precision'];
   readonly threads?: number;
   readonly winograd: boolean;
+  readonly crf?: boolean;
   readonly overlay?: boolean;
   readonly labels?: boolean;
   readonly json?: boolean;
@@ -96,7 +97,7 @@ async function segmentImage(
   options: SegmentCommandOptions,
 ): Promise<Report> {
   const start = performance.now();
-  const result = await model.segment(input);
+  const result = await model.segment(input, { crf: options.crf });
   const milliseconds = Math.round(performance.now() - start);
   const both = !options.labels && !options.overlay;
   const labels = both || options.labels ? output + labelsSuffix : null;
@@ -104,8 +105,7 @@ async function segmentImage(
   if (labels !== null) await writeFileAtomically(labels, await result.toPng());
   if (overlay !== null) await writeFileAtomically(overlay, await result.overlay());
   const { width, height } = result;
-  const classes = result.classes.filter(({ pixels }) => pixels > 0).sort((a, b) => b.pixels - a.pixels);
-  return { input, width, height, labels, overlay, classes, milliseconds };
+  return { input, width, height, labels, overlay, classes: presentClasses(result), milliseconds };
 }
 
 function printOutcome(outcome: Report | Failure, json: boolean): void {
@@ -119,14 +119,7 @@ function printOutcome(outcome: Report | Failure, json: boolean): void {
 }
 
 function formatReport({ input, width, height, classes, milliseconds, labels, overlay }: Report): string {
-  const table = formatTable(
-    [
-      { title: 'class', align: 'left' },
-      { title: 'pixels', align: 'right' },
-      { title: 'percent', align: 'right' },
-    ],
-    classes.map(({ name, pixels, share }) => [name, formatInteger(pixels), (share * 100).toFixed(2)]),
-  );
   const files = [labels, overlay].filter((file) => file !== null);
-  return [`${input}: ${width}x${height}, ${formatInteger(milliseconds)} ms`, table, ...files].join('\n');
+  const heading = `${input}: ${width}x${height}, ${formatInteger(milliseconds)} ms`;
+  return [heading, formatClasses(classes), ...files].join('\n');
 }

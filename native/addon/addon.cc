@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "addon/convert.h"
+#include "addon/crf_object.h"
 #include "addon/environment.h"
 #include "addon/model_object.h"
 #include "backend/cpu/cpu_backend.h"
@@ -19,16 +20,11 @@ Model open_or_throw(const Napi::CallbackInfo& info) {
   return std::move(*model);
 }
 
-Shape image_argument(const Napi::Value& width, const Napi::Value& height) {
-  return {1, 3, integer_argument(height, "height", 1, kMaxImageSide),
-          integer_argument(width, "width", 1, kMaxImageSide)};
-}
-
 // inspectModel(path, width, height): NativeInspection
 Napi::Value inspect_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Model model = open_or_throw(info);
-  auto cost = graph_cost(model.graph, image_argument(info[1], info[2]));
+  auto cost = graph_cost(model.graph, image_argument(info[1], info[2], Napi::Number::New(env, 3)));
   if (!cost.ok()) throw to_error(env, cost.status());
 
   Napi::Object result = Napi::Object::New(env);
@@ -60,7 +56,8 @@ Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   options.precision = precision_argument(info[1]).value_or(cpu_backend()->auto_precision());
   options.winograd = info[2].ToBoolean();
   options.threads = available_cores();
-  auto layers = cpu_implementations(model.graph, model.file, options, image_argument(info[3], info[4]));
+  auto layers = cpu_implementations(model.graph, model.file, options,
+                                    image_argument(info[3], info[4], Napi::Number::New(env, 3)));
   if (!layers.ok()) throw to_error(env, layers.status());
   Napi::Array result = Napi::Array::New(env, layers->size());
   for (uint32_t i = 0; i < layers->size(); ++i) {
@@ -104,9 +101,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);  // deleted with the environment
   environment->model_class = Napi::Persistent(ModelObject::define(env));
+  environment->crf_class = Napi::Persistent(CrfObject::define(env));
   exports["loadModel"] = Napi::Function::New<ModelObject::load>(env, "loadModel");
   exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
+  exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   return exports;
 }

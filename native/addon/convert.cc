@@ -1,7 +1,9 @@
 #include "addon/convert.h"
 
 #include <cmath>
+#include <sstream>
 
+#include "addon/crf_parameters.h"
 #include "addon/environment.h"
 
 namespace deeplab {
@@ -37,6 +39,7 @@ void set_config(Napi::Object object, const ModelConfig& config) {
     palette[i] = to_array(env, Dims(config.palette[i].begin(), config.palette[i].end()));
   }
   object["palette"] = palette;
+  object["crf"] = crf_parameters(env, config.crf);
   Napi::Object metadata = Napi::Object::New(env);
   for (const auto& [key, value] : config.metadata) metadata[key] = value;
   object["metadata"] = metadata;
@@ -67,6 +70,47 @@ std::optional<Precision> precision_argument(const Napi::Value& value) {
 Napi::Object object_argument(const Napi::Value& value, const char* name) {
   if (!value.IsObject()) throw wrong_argument(value.Env(), name, "an object");
   return value.As<Napi::Object>();
+}
+
+double number_argument(const Napi::Value& value, const char* name, double min, double max) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(number >= min && number <= max)) {
+    std::ostringstream range;
+    range << "a number from " << min << " to " << max;
+    throw wrong_argument(value.Env(), name, range.str());
+  }
+  return number;
+}
+
+namespace {
+
+template <typename Array>
+Array array_argument(const Napi::Value& value, const char* name, int64_t elements, napi_typedarray_type type,
+                     const char* type_name) {
+  const bool matches = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type;
+  if (!matches || (elements >= 0 && static_cast<int64_t>(value.As<Array>().ElementLength()) != elements)) {
+    const std::string size = elements < 0 ? "" : " of " + std::to_string(elements) + " elements";
+    throw wrong_argument(value.Env(), name, type_name + size);
+  }
+  return value.As<Array>();
+}
+
+}  // namespace
+
+Napi::Float32Array floats_argument(const Napi::Value& value, const char* name, int64_t elements) {
+  return array_argument<Napi::Float32Array>(value, name, elements, napi_float32_array, "Float32Array");
+}
+
+Napi::Uint8Array bytes_argument(const Napi::Value& value, const char* name, int64_t elements) {
+  return array_argument<Napi::Uint8Array>(value, name, elements, napi_uint8_array, "Uint8Array");
+}
+
+Shape image_argument(const Napi::Value& width, const Napi::Value& height, const Napi::Value& channels) {
+  const Shape image{1, integer_argument(channels, "channels", 1, 4),
+                    integer_argument(height, "height", 1, kMaxImageSide),
+                    integer_argument(width, "width", 1, kMaxImageSide)};
+  if (image.c == 2) throw wrong_argument(channels.Env(), "channels", "1, 3 or 4");
+  return image;
 }
 
 }  // namespace deeplab

@@ -28,5 +28,11 @@ int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min
 // "auto" is no precision: the device's best.
 std::optional<Precision> precision_argument(const Napi::Value& value);
 Napi::Object object_argument(const Napi::Value& value, const char* name);
+double number_argument(const Napi::Value& value, const char* name, double min, double max);
+// `elements` < 0: any number of them.
+Napi::Float32Array floats_argument(const Napi::Value& value, const char* name, int64_t elements);
+Napi::Uint8Array bytes_argument(const Napi::Value& value, const char* name, int64_t elements);
+// [1,channels,H,W], channels 1, 3 or 4.
+Shape image_argument(const Napi::Value& width, const Napi::Value& height, const Napi::Value& channels);
 
 }  // namespace deeplab

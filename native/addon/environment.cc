@@ -49,8 +49,9 @@ Environment::Environment(Napi::Env env) : gate_(std::make_shared<Gate>(env)) {
 
 void Environment::tear_down() {
   gate_->close();
-  for (Session* session : *sessions) session->stop();
+  for (Worker* worker : *workers) worker->stop();
   model_class.SuppressDestruct();  // the environment frees its references itself
+  crf_class.SuppressDestruct();
   for (auto& [key, waiting] : waiting_) {
     waiting.result.SuppressDestruct();
     waiting.owner.SuppressDestruct();

@@ -14,7 +14,7 @@
 #include <unordered_map>
 
 #include "core/status.h"
-#include "session/session.h"
+#include "session/worker.h"
 
 namespace deeplab {
 
@@ -49,11 +49,12 @@ class Environment {
   };
   Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner);
 
-  // Sessions to stop at the environment's end. Shared, because objects are finalized after this one.
-  using Sessions = std::set<Session*>;
-  const std::shared_ptr<Sessions> sessions = std::make_shared<Sessions>();
+  // Workers to stop at the environment's end. Shared, because objects are finalized after this one.
+  using Workers = std::set<Worker*>;
+  const std::shared_ptr<Workers> workers = std::make_shared<Workers>();
 
   Napi::FunctionReference model_class;
+  Napi::FunctionReference crf_class;
 
  private:
   struct Waiting {

@@ -1,6 +1,7 @@
 #include "addon/model_object.h"
 
 #include "addon/convert.h"
+#include "addon/crf_parameters.h"
 #include "core/memory.h"
 
 namespace deeplab {
@@ -19,19 +20,9 @@ SessionOptions session_options(const Napi::CallbackInfo& info) {
 }
 
 SegmentRequest segment_request(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
   SegmentRequest request;
-  request.image.n = 1;
-  request.image.w = integer_argument(info[1], "width", 1, kMaxImageSide);
-  request.image.h = integer_argument(info[2], "height", 1, kMaxImageSide);
-  request.image.c = integer_argument(info[3], "channels", 1, 4);
-  if (request.image.c == 2) throw to_error(env, error(Code::kInvalidArgument, "Expected 1, 3 or 4 for channels"));
-  const bool bytes = info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
-  const auto length = bytes ? static_cast<int64_t>(info[0].As<Napi::Uint8Array>().ElementLength()) : -1;
-  if (length != request.image.elements()) {
-    throw to_error(env, error(Code::kInvalidArgument, "Expected Uint8Array of ", request.image.elements(),
-                              " elements for pixels"));
-  }
+  request.image = image_argument(info[1], info[2], info[3]);
+  bytes_argument(info[0], "pixels", request.image.elements());
   return request;
 }
 
@@ -74,14 +65,14 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   auto pending = environment.start_promise(info.Env(), object, object);
   ModelObject* model = Unwrap(object);
   model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
-  model->sessions_ = environment.sessions;
-  environment.sessions->insert(model->session_.get());
+  model->workers_ = environment.workers;
+  environment.workers->insert(&model->session_->worker());
   return pending.promise;
 }
 
 // A pending request keeps its model alive, so the session is idle and stops at once.
 ModelObject::~ModelObject() {
-  if (session_ != nullptr) sessions_->erase(session_.get());
+  if (session_ != nullptr) workers_->erase(&session_->worker());
 }
 
 Session& ModelObject::session(Napi::Env env) const {
@@ -112,6 +103,8 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
     logits = *shape;
   }
 
+  if (!options.Get("crf").IsUndefined()) request.crf = crf_parameters_argument(options.Get("crf"));
+
   const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));
   const Status memory = check_memory(request.image.elements() + result_bytes, "the result");
   if (!memory.ok()) throw to_error(env, memory);
@@ -131,7 +124,7 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelObject::cancel(const Napi::CallbackInfo& info) {
-  session(info.Env()).cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
+  session(info.Env()).worker().cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
   return info.Env().Undefined();
 }
 
@@ -140,7 +133,7 @@ Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
   Session& session = this->session(env);
   const Napi::Object nothing = Napi::Object::New(env);
   auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
-  session.close([settle = std::move(pending.settle)] { settle(Status()); });
+  session.worker().close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
 }
 

@@ -28,7 +28,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   // Throws where JavaScript has constructed an object without loading a model.
   Session& session(Napi::Env env) const;
 
-  std::shared_ptr<Environment::Sessions> sessions_;  // where session_ is listed
+  std::shared_ptr<Environment::Workers> workers_;  // where the session's is listed
   std::unique_ptr<Session> session_;
   uint64_t next_id_ = 1;
 };

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <string>
 
@@ -50,25 +51,36 @@ AlignedBuffer& AlignedBuffer::operator=(AlignedBuffer&& other) noexcept {
   free();
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
+  mapped_ = std::exchange(other.mapped_, 0);
   return *this;
 }
 
+// Huge pages need an address and a size that are multiples of theirs: what lies around those is given back.
 Status AlignedBuffer::allocate(size_t bytes) {
   free();
   if (bytes == 0) return Status();
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes");
-  madvise(data, bytes,
-          MADV_HUGEPAGE);  // a wish: refused where the system has none
-  data_ = static_cast<std::byte*>(data);
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t mapped = bytes < kHugePage ? bytes : round_up(bytes, kHugePage);
+  const size_t spare = bytes < kHugePage ? 0 : kHugePage;
+  void* const map = mmap(nullptr, mapped + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) return error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes");
+  data_ = static_cast<std::byte*>(map);
+  if (spare != 0) {
+    const size_t before = round_up(reinterpret_cast<uintptr_t>(map), kHugePage) - reinterpret_cast<uintptr_t>(map);
+    data_ += before;
+    if (before != 0) munmap(map, before);
+    if (before != spare) munmap(data_ + mapped, spare - before);
+    madvise(data_, mapped, MADV_HUGEPAGE);  // a wish: refused where the system has none
+  }
+  mapped_ = mapped;
   size_ = bytes;
   return Status();
 }
 
 void AlignedBuffer::free() {
-  if (data_ != nullptr) munmap(data_, size_);
+  if (data_ != nullptr) munmap(data_, mapped_);
   data_ = nullptr;
-  size_ = 0;
+  size_ = mapped_ = 0;
 }
 
 }  // namespace deeplab

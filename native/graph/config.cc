@@ -79,6 +79,18 @@ class Reader {
     return values;
   }
 
+  // As many positive numbers as there are names.
+  std::vector<float> positives(const char* key, const std::vector<std::string>& names, const char* otherwise) {
+    const auto parts = split(text(key, otherwise), ',');
+    std::vector<float> values(names.size());
+    bool good = parts.size() == names.size();
+    for (size_t i = 0; good && i < names.size(); ++i) good = parse_float(parts[i], &values[i]) && values[i] > 0;
+    std::string list;
+    for (const std::string& name : names) list += (list.empty() ? "" : ",") + name;
+    if (!good) refuse(key, list + ", positive numbers");
+    return values;
+  }
+
   void refuse(const char* key, const std::string& expected) {
     if (!status_.ok()) return;
     const auto found = metadata_.find(key);
@@ -130,6 +142,22 @@ void read_classes(Reader& reader, ModelConfig& config) {
   if (config.palette.size() != config.classes.size()) reader.refuse("palette", "one colour for each class");
 }
 
+// The published ones of DeepLab v2 with ResNet-101 (arXiv 1606.00915) where the file has none.
+void read_crf(Reader& reader, ModelConfig& config) {
+  const auto bilateral = reader.positives("crf_bilateral", {"weight", "xy", "rgb"}, "4,67,3");
+  const auto gaussian = reader.positives("crf_gaussian", {"weight", "xy"}, "3,1");
+  CrfTerm position;
+  position.compatibility = {gaussian[0]};
+  position.deviations = {gaussian[1], gaussian[1]};
+  CrfTerm appearance;
+  appearance.kernel = CrfKernel::kBilateral;
+  appearance.dimensions = 5;
+  appearance.compatibility = {bilateral[0]};
+  appearance.deviations = {bilateral[1], bilateral[1], bilateral[2], bilateral[2], bilateral[2]};
+  config.crf.model.terms = {appearance, position};
+  config.crf.inference.iterations = reader.integers("crf_iterations", 0, 10000, "10")[0];
+}
+
 }  // namespace
 
 Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metadata) {
@@ -166,6 +194,7 @@ Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metad
     if (!(deviation > 0)) reader.refuse("std", "three positive numbers");
   }
   read_resize(reader, config);
+  read_crf(reader, config);
   config.pad_to_multiple = reader.integers("pad_to_multiple", 1, 512, "1")[0];
 
   if (!reader.status().ok()) return reader.status();

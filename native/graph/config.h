@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/status.h"
+#include "crf/parameters.h"
 
 namespace deeplab {
 
@@ -55,6 +56,8 @@ struct ModelConfig {
   int input_height = 0;  // kFixed
   int longest = 0;       // kLongest
   int pad_to_multiple = 1;
+
+  CrfParameters crf;  // the model's own, or the published one of its backbone
 
   std::map<std::string, std::string> metadata;
 };

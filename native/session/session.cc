@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <new>
 
-#include "core/threads.h"
 #include "graph/shapes.h"
 
 namespace deeplab {
@@ -19,8 +18,12 @@ Shape usual_image(const ModelConfig& config) {
 
 }  // namespace
 
-Session::Session(SessionOptions options, std::function<void(const Status&)> loaded) : options_(std::move(options)) {
-  thread_ = std::thread([this, loaded = std::move(loaded)] { thread_main(loaded); });
+Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::move(options)) {
+  const auto free_network = [this] {
+    executables_.clear();
+    network_.reset();
+  };
+  worker_.start([this](const std::atomic<bool>&) { return load(); }, std::move(loaded), free_network);
 }
 
 Result<Shape> Session::logits_shape(const Shape& image) const {
@@ -33,75 +36,11 @@ Result<Shape> Session::logits_shape(const Shape& image) const {
 }
 
 void Session::submit(SegmentRequest request) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!closing_) {
-      queue_.push_back(std::move(request));
-      changed_.notify_all();
-      return;
-    }
-  }
-  request.done(error(Code::kClosed, "the model is closed"));
-}
-
-void Session::cancel(uint64_t id) {
-  SegmentRequest request;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (running_id_ == id) cancelled_ = true;
-    const auto found = std::find_if(queue_.begin(), queue_.end(), [id](const auto& queued) { return queued.id == id; });
-    if (found == queue_.end()) return;
-    request = std::move(*found);
-    queue_.erase(found);
-  }
-  request.done(error(Code::kAborted, "the request was aborted before it ran"));
-}
-
-void Session::close(std::function<void()> closed) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    closing_ = true;
-    changed_.notify_all();
-    if (!finished_) {
-      closed_.push_back(std::move(closed));
-      return;
-    }
-  }
-  closed();
-}
-
-void Session::stop() {
-  std::deque<SegmentRequest> abandoned;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    closing_ = true;
-    cancelled_ = true;
-    abandoned.swap(queue_);
-    changed_.notify_all();
-  }
-  for (const SegmentRequest& request : abandoned) request.done(error(Code::kClosed, "the model was closed"));
-  if (thread_.joinable()) thread_.join();
-}
-
-void Session::thread_main(const std::function<void(const Status&)>& loaded) {
-  name_this_thread("deeplab");
-  Status status;
-  try {
-    status = load();
-  } catch (const std::bad_alloc&) {
-    status = error(Code::kOutOfMemory, "loading ", options_.path, " needs more memory than there is");
-  }
-  loaded(status);
-  if (status.ok()) serve();
-  executables_.clear();
-  network_.reset();
-  std::vector<std::function<void()>> closed;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    closing_ = finished_ = true;
-    closed.swap(closed_);
-  }
-  for (const auto& callback : closed) callback();
+  // A std::function is copied, a request need not be.
+  auto shared = std::make_shared<SegmentRequest>(std::move(request));
+  worker_.submit(
+      shared->id, [this, shared](const std::atomic<bool>& cancelled) { return run(*shared, cancelled); },
+      std::move(shared->done));
 }
 
 Status Session::load() {
@@ -122,32 +61,12 @@ Status Session::load() {
   return executable_for(usual_image(info_.config)).status();
 }
 
-void Session::serve() {
-  while (true) {
-    SegmentRequest request;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      request = std::move(queue_.front());
-      queue_.pop_front();
-      running_id_ = request.id;
-      cancelled_ = false;
-    }
-    const Status status = run(request);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      running_id_ = 0;
-    }
-    request.done(status);
-  }
-}
-
-Status Session::run(const SegmentRequest& request) {
+Status Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
   try {
     auto executable = executable_for(request.image);
     if (!executable.ok()) return executable.status();
-    return (*executable)->run({request.pixels.data()}, request.output, cancelled_);
+    const CrfParameters* crf = request.crf.has_value() ? &*request.crf : nullptr;
+    return (*executable)->run({request.pixels.data(), crf}, request.output, cancelled);
   } catch (const std::bad_alloc&) {
     return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
                  " needs more memory than there is");

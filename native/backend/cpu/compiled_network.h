@@ -11,6 +11,7 @@ struct CompiledNetwork {
   std::vector<Step> steps;  // one per node of the graph, in its order
   std::vector<StepMemory> memory;
   size_t arena_bytes = 0;
+  int64_t classes = 0;  // of the segmentation head
 };
 
 }  // namespace deeplab

@@ -4,7 +4,10 @@
 
 #include "backend/cpu/compiled_network.h"
 #include "backend/cpu/cpu_network.h"
+#include "backend/cpu/dense_crf.h"
+#include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/onednn.h"
+#include "core/threads.h"
 
 namespace deeplab {
 namespace {
@@ -33,6 +36,21 @@ class CpuBackend : public Backend {
                    onednn::isa_name(), " here. 'auto' and 'f32' work");
     }
     return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(graph, std::move(weights), options));
+  }
+
+  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
+                                         int threads) override {
+    const CoreLease cores(threads);
+    auto crf = DenseCrf::build(image, pixels, model, threads);
+    if (!crf.ok()) return crf.status();
+    return std::unique_ptr<Crf>(std::move(*crf));
+  }
+
+  size_t crf_inference_bytes(int64_t points, const std::vector<int64_t>& vertices, int64_t classes,
+                             bool marginals) const override {
+    const size_t unary = points * row_stride(classes) * sizeof(float);
+    const size_t results = points * (1 + (marginals ? classes * sizeof(float) : 0));
+    return unary + crf_working_bytes(points, vertices, classes, false) + results;
   }
 };
 

@@ -4,6 +4,8 @@
 
 #include "backend/cpu/compiled_network.h"
 #include "backend/cpu/convolution.h"
+#include "backend/cpu/dense_crf.h"
+#include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/winograd.h"
 #include "core/threads.h"
@@ -61,8 +63,12 @@ size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
 
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(CompiledNetwork network, std::shared_ptr<Arena> arena, int threads)
-      : network_(std::move(network)), arena_(std::move(arena)), threads_(threads) {
+  CpuExecutable(CompiledNetwork network, const Shape& image, std::shared_ptr<Arena> arena, int threads)
+      : network_(std::move(network)),
+        image_(image),
+        classes_(network_.classes),
+        arena_(std::move(arena)),
+        threads_(threads) {
     arena_->add(network_.arena_bytes);
   }
   ~CpuExecutable() override { arena_->remove(network_.arena_bytes); }
@@ -70,9 +76,20 @@ class CpuExecutable : public Executable {
   Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_);
     omp_set_num_threads(threads_);
+    if (input.crf == nullptr) return run_steps(input, output, nullptr, cancelled);
+    Array<float> unary;
+    const size_t floats = image_.n * image_.h * image_.w * row_stride(classes_);
+    DEEPLAB_RETURN_IF_ERROR(check_memory(floats * sizeof(float), "the CRF's unary potentials"));
+    DEEPLAB_RETURN_IF_ERROR(unary.allocate(floats));
+    DEEPLAB_RETURN_IF_ERROR(run_steps(input, output, unary.data(), cancelled));
+    return run_crf(input, output, unary.data(), cancelled);
+  }
+
+ private:
+  Status run_steps(const RunInput& input, const RunOutput& output, float* unary, const std::atomic<bool>& cancelled) {
     auto arena = arena_->acquire(network_.arena_bytes);
     if (!arena.ok()) return arena.status();
-    const StepContext context{stream_, *arena, input, output};
+    const StepContext context{stream_, *arena, input, output, unary};
     try {
       for (size_t i = 0; i < network_.steps.size(); ++i) {
         if (cancelled.load(std::memory_order_relaxed)) return error(Code::kAborted, "the inference was aborted");
@@ -85,8 +102,24 @@ class CpuExecutable : public Executable {
     return Status();
   }
 
- private:
+  Status run_crf(const RunInput& input, const RunOutput& output, const float* unary,
+                 const std::atomic<bool>& cancelled) const {
+    const Shape one{1, image_.c, image_.h, image_.w};
+    const int64_t points = image_.h * image_.w;
+    for (int64_t n = 0; n < image_.n; ++n) {
+      auto crf = DenseCrf::build(one, input.pixels + n * one.elements(), input.crf->model, threads_);
+      if (!crf.ok()) return crf.status();
+      const CrfOutput refined{output.labels + n * points,
+                              output.scores == nullptr ? nullptr : output.scores + n * classes_ * points, nullptr};
+      DEEPLAB_RETURN_IF_ERROR((*crf)->infer_rows(unary + n * points * row_stride(classes_), classes_,
+                                                 input.crf->inference, refined, cancelled));
+    }
+    return Status();
+  }
+
   CompiledNetwork network_;
+  Shape image_;
+  int64_t classes_;
   std::shared_ptr<Arena> arena_;
   int threads_;
   dnnl::stream stream_{onednn::engine()};
@@ -113,6 +146,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
     }
   }
   file_->release_pages();
+  network.classes = (*shapes)[graph_.nodes.back().inputs[0]].c;
 
   ActivationBuffers buffers = activation_buffers(
       graph_, [&](NodeId id) { return activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision); });
@@ -137,7 +171,8 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
 Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Shape& image) {
   auto network = compile_steps(image);
   if (!network.ok()) return network.status();
-  return std::unique_ptr<Executable>(std::make_unique<CpuExecutable>(std::move(*network), arena_, options_.threads));
+  auto executable = std::make_unique<CpuExecutable>(std::move(*network), image, arena_, options_.threads);
+  return std::unique_ptr<Executable>(std::move(executable));
 }
 
 }  // namespace deeplab

@@ -1,6 +1,8 @@
 #include <cmath>
 
 #include "backend/cpu/bilinear.h"
+#include "backend/cpu/crf_unary.h"
+#include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
 
@@ -13,8 +15,9 @@ struct Head {
   std::vector<BilinearTap> rows;
   std::vector<BilinearTap> columns;
 
-  // Row y of image n: its labels, and its scores if `scores` is not null. `blended` has room for a row of logits.
-  void run_row(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels, float* scores) const {
+  // Calls write(x, logits of pixel x) along row y of image n. `blended` has room for a row of logits.
+  template <typename Write>
+  void for_each_pixel(const float* all_logits, int64_t n, int64_t y, float* blended, const Write& write) const {
     const int64_t classes = logits.c, row = logits.w * classes;
     const float* low = all_logits + (n * logits.h + rows[y].low) * row;
     const float* high = all_logits + (n * logits.h + rows[y].high) * row;
@@ -25,10 +28,26 @@ struct Head {
       const float* left = blended + columns[x].low * classes;
       const float* right = blended + columns[x].high * classes;
       for (int64_t c = 0; c < classes; ++c) pixel[c] = left[c] + (right[c] - left[c]) * columns[x].fraction;
-      const auto best = std::max_element(pixel, pixel + classes);
-      labels[(n * image.h + y) * image.w + x] = static_cast<uint8_t>(best - pixel);
-      if (scores != nullptr) write_softmax(pixel, *best, scores + (n * classes * image.h + y) * image.w + x);
+      write(x, pixel);
     }
+  }
+
+  // Row y of image n: its labels, and its scores if `scores` is not null.
+  void write_labels(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels,
+                    float* scores) const {
+    for_each_pixel(all_logits, n, y, blended, [&](int64_t x, float* pixel) {
+      const auto best = std::max_element(pixel, pixel + logits.c);
+      labels[(n * image.h + y) * image.w + x] = static_cast<uint8_t>(best - pixel);
+      if (scores != nullptr) write_softmax(pixel, *best, scores + (n * logits.c * image.h + y) * image.w + x);
+    });
+  }
+
+  // Row y of image n: the unary potentials of a CRF.
+  void write_unary(const float* all_logits, int64_t n, int64_t y, float* blended, float* unary) const {
+    const int64_t stride = row_stride(logits.c);
+    float* const row = unary + (n * image.h + y) * image.w * stride;
+    for_each_pixel(all_logits, n, y, blended,
+                   [&](int64_t x, const float* pixel) { write_unary_of_logits(pixel, logits.c, row + x * stride); });
   }
 
   // exp(x - max) / sum, with the classes a whole image apart: [N,classes,H,W].
@@ -64,8 +83,12 @@ Step compile_segmentation_head(const Shape& logits, const Shape& image, const In
             const auto* grid = context.at<float>(at.inputs[0]);
             parallel_for(head.image.n * head.image.h, [&](int64_t i) {
               float* blended = context.at<float>(at.scratch) + thread_index() * row;
-              head.run_row(grid, i / head.image.h, i % head.image.h, blended, context.output.labels,
-                           context.output.scores);
+              const int64_t n = i / head.image.h, y = i % head.image.h;
+              if (context.unary != nullptr) {
+                head.write_unary(grid, n, y, blended, context.unary);
+              } else {
+                head.write_labels(grid, n, y, blended, context.output.labels, context.output.scores);
+              }
             });
             if (context.output.logits != nullptr) head.write_logits(grid, context.output.logits);
           }};

@@ -16,6 +16,8 @@ struct StepContext {
   std::byte* arena;
   const RunInput& input;
   const RunOutput& output;
+  // Where a CRF follows, the head writes its unary potentials here, and no labels: [N,H,W,row_stride(classes)].
+  float* unary = nullptr;
 
   template <typename T>
   T* at(size_t offset) const {

@@ -1,0 +1,229 @@
+#include "backend/cpu/dense_crf.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend/cpu/crf_unary.h"
+#include "backend/cpu/lattice_cache.h"
+#include "backend/cpu/lattice_filter.h"
+#include "core/threads.h"
+
+namespace deeplab {
+namespace {
+
+// Points whose energies are summed before the sum joins the others, so that it does not depend on the threads.
+constexpr int64_t kBlock = 4096;
+
+// What an inference works on, and where it stands.
+struct MeanField {
+  explicit MeanField(int threads) : team(threads) {}
+
+  Team team;
+  MeanFieldStep step;
+  int64_t points = 0;
+  std::vector<FilteredTerm> terms;
+  std::vector<Array<float>> values;  // of each term
+  bool measures = false;             // whether divergences are wanted
+  // The marginals, and where divergences are wanted, those of the next iteration; the energies of their blocks.
+  Array<float> marginals[2];
+  std::vector<FreeEnergy> energies[2];
+  int result = 0;  // which marginals are the result
+  bool done = false;
+  bool aborted = false;
+};
+
+// Marginals `to` from the filtered marginals `from`; the first ones are from none.
+void update_share(MeanField& field, int member, const float* from, float* to, std::vector<FreeEnergy>& energies) {
+  MeanFieldStep step = field.step;
+  step.terms = field.terms.data();
+  step.term_count = from == nullptr ? 0 : field.terms.size();
+  step.marginals = from;
+  step.updated = to;
+  const int64_t blocks = (field.points + kBlock - 1) / kBlock;
+  for (int64_t i = field.team.share(blocks, member); i < field.team.share(blocks, member + 1); ++i) {
+    FreeEnergy* energy = field.measures ? &energies[i] : nullptr;
+    if (energy != nullptr) *energy = FreeEnergy();
+    mean_field_update(step, i * kBlock, std::min((i + 1) * kBlock, field.points), energy);
+  }
+}
+
+void filter_share(MeanField& field, int member, const float* marginals) {
+  int axes = 0;
+  for (size_t i = 0; i < field.terms.size(); ++i) {
+    const Lattice& lattice = *field.terms[i].lattice;
+    splat_share(lattice, field.team, member, marginals, field.step.stride, field.values[i].data());
+    axes = std::max(axes, lattice.dimensions + 1);
+  }
+  for (int axis = 0; axis < axes; ++axis) {
+    field.team.barrier();
+    for (size_t i = 0; i < field.terms.size(); ++i) {
+      const Lattice& lattice = *field.terms[i].lattice;
+      if (axis > lattice.dimensions) continue;
+      blur_share(lattice, field.team, member, axis, field.values[i].data(), field.step.stride);
+    }
+  }
+  field.team.barrier();
+}
+
+void write_share(const MeanField& field, int member, const CrfOutput& output) {
+  const int64_t classes = field.step.classes, stride = field.step.stride;
+  const float* marginals = field.marginals[field.result].data();
+  constexpr int64_t kRun = 16;  // points whose classes are written one after the other: a cache line of each
+  const int64_t runs = (field.points + kRun - 1) / kRun;
+  for (int64_t run = field.team.share(runs, member); run < field.team.share(runs, member + 1); ++run) {
+    const int64_t begin = run * kRun, end = std::min(begin + kRun, field.points);
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = marginals + i * stride;
+      output.labels[i] = static_cast<uint8_t>(std::max_element(row, row + classes) - row);
+    }
+    if (output.marginals == nullptr) continue;
+    for (int64_t c = 0; c < classes; ++c) {
+      for (int64_t i = begin; i < end; ++i) output.marginals[c * field.points + i] = marginals[i * stride + c];
+    }
+  }
+}
+
+// Up to log Z, of the marginals that were filtered. Their entropy was measured when they were made.
+double kl_divergence(const std::vector<FreeEnergy>& made, const std::vector<FreeEnergy>& filtered) {
+  double sum = 0;
+  for (size_t i = 0; i < made.size(); ++i) sum += made[i].unary_and_entropy + filtered[i].pairwise;
+  return sum;
+}
+
+// All members walk through the same iterations. What member 0 decides, the others read after the next barrier.
+void infer_share(MeanField& field, int member, const CrfInference& inference, const CrfOutput& output,
+                 const std::atomic<bool>& cancelled) {
+  const double tolerance = inference.tolerance * static_cast<double>(field.points);
+  double divergence = 0;
+  update_share(field, member, nullptr, field.marginals[0].data(), field.energies[0]);
+  for (int iteration = 0;; ++iteration) {
+    // A divergence needs its marginals filtered: known when the next ones are made, which may then not be wanted.
+    const int current = field.measures ? iteration % 2 : 0;
+    const int next = field.measures ? 1 - current : 0;
+    const bool last = iteration == inference.iterations;
+    if (member == 0 && !field.done) {
+      field.result = current;
+      field.aborted = cancelled.load(std::memory_order_relaxed);
+      field.done = field.aborted || (last && !field.measures);
+    }
+    field.team.barrier();
+    if (field.done) break;
+    filter_share(field, member, field.marginals[current].data());
+    update_share(field, member, field.marginals[current].data(), last ? nullptr : field.marginals[next].data(),
+                 field.energies[next]);
+    field.team.barrier();
+    if (member != 0 || !field.measures) continue;
+    const double before = divergence;
+    divergence = kl_divergence(field.energies[current], field.energies[next]);
+    if (output.kl_divergence != nullptr) output.kl_divergence[iteration] = divergence;
+    field.done = last || (tolerance > 0 && iteration > 0 && before - divergence < tolerance);
+  }
+  if (!field.aborted) write_share(field, member, output);
+}
+
+}  // namespace
+
+size_t crf_working_bytes(int64_t points, const std::vector<int64_t>& vertices, int64_t classes, bool measures) {
+  const int64_t rows = std::accumulate(vertices.begin(), vertices.end(), points * (measures ? 2 : 1));
+  return rows * row_stride(classes) * sizeof(float);
+}
+
+Result<std::unique_ptr<DenseCrf>> DenseCrf::build(const Shape& image, const uint8_t* pixels, const CrfModel& model,
+                                                  int threads) {
+  omp_set_num_threads(threads);
+  auto crf = std::make_unique<DenseCrf>();
+  crf->width_ = image.w;
+  crf->points_ = image.h * image.w;
+  crf->threads_ = threads;
+  for (const CrfTerm& term : model.terms) {
+    const LatticePoints points{term, model.coordinates, image.w, image.h, pixels, image.c};
+    auto lattice =
+        term.kernel == CrfKernel::kGaussian ? gaussian_lattice(points, threads) : build_lattice(points, threads);
+    if (!lattice.ok()) return lattice.status();
+    crf->terms_.push_back({term.compatibility, std::move(*lattice)});
+  }
+  return crf;
+}
+
+size_t DenseCrf::lattice_bytes() const {
+  size_t bytes = 0;
+  for (const Term& term : terms_) bytes += term.lattice->bytes();
+  return bytes;
+}
+
+std::vector<int64_t> DenseCrf::vertices() const {
+  std::vector<int64_t> counts;
+  for (const Term& term : terms_) counts.push_back(term.lattice->vertices);
+  return counts;
+}
+
+Status DenseCrf::infer(CrfUnary unary, const CrfInference& inference, const CrfOutput& output,
+                       const std::atomic<bool>& cancelled) {
+  const CoreLease cores(threads_);
+  omp_set_num_threads(threads_);
+  Array<float> rows;
+  const size_t floats = points_ * row_stride(unary.classes);
+  DEEPLAB_RETURN_IF_ERROR(check_memory(floats * sizeof(float), "the CRF's unary potentials"));
+  DEEPLAB_RETURN_IF_ERROR(rows.allocate(floats));
+  DEEPLAB_RETURN_IF_ERROR(write_unary(unary, width_, points_, rows.data()));
+  unary.values.free();
+  unary.labels.free();
+  return infer_rows(rows.data(), unary.classes, inference, output, cancelled);
+}
+
+// The term for rows of `classes`, with its lattice's gain in its weights, which are kept in `table`.
+FilteredTerm DenseCrf::filtered_term(const Term& term, int64_t classes, std::vector<float>* table) {
+  const int64_t stride = row_stride(classes);
+  const float gain = term.lattice->gain;
+  const auto& given = term.compatibility;
+  FilteredTerm filtered;
+  filtered.lattice = term.lattice.get();
+  if (given.size() == 1) {
+    filtered.weight = given[0] * gain;
+    return filtered;
+  }
+  const int64_t rows = static_cast<int64_t>(given.size()) / classes;
+  filtered.kind = rows == 1 ? FilteredTerm::Compatibility::kClasses : FilteredTerm::Compatibility::kMatrix;
+  table->assign(rows * stride, 0.0f);
+  for (int64_t i = 0; i < rows * classes; ++i) (*table)[i / classes * stride + i % classes] = given[i] * gain;
+  filtered.table = table->data();
+  return filtered;
+}
+
+Status DenseCrf::infer_rows(const float* unary, int64_t classes, const CrfInference& inference, const CrfOutput& output,
+                            const std::atomic<bool>& cancelled) const {
+  MeanField field(threads_);
+  field.measures = inference.tolerance > 0 || output.kl_divergence != nullptr;
+  field.points = points_;
+  const int64_t stride = row_stride(classes);
+  field.step.classes = classes;
+  field.step.stride = stride;
+  field.step.unary = unary;
+
+  std::vector<std::vector<float>> tables(terms_.size());
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    const size_t given = terms_[i].compatibility.size();
+    if (given != 1 && given != static_cast<size_t>(classes) && given != static_cast<size_t>(classes * classes)) {
+      return error(Code::kInvalidArgument, "Expected 1, ", classes, " or ", classes, "x", classes,
+                   " numbers for the compatibility of term ", i, " but received ", given);
+    }
+  }
+  DEEPLAB_RETURN_IF_ERROR(
+      check_memory(crf_working_bytes(points_, vertices(), classes, field.measures), "the CRF's inference"));
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    field.values.emplace_back();
+    field.terms.push_back(filtered_term(terms_[i], classes, &tables[i]));
+    DEEPLAB_RETURN_IF_ERROR(field.values[i].allocate(terms_[i].lattice->vertices * stride));
+    field.terms[i].values = field.values[i].data();
+  }
+  for (int i = 0; i < (field.measures ? 2 : 1); ++i) {
+    DEEPLAB_RETURN_IF_ERROR(field.marginals[i].allocate(points_ * stride));
+    field.energies[i].resize((points_ + kBlock - 1) / kBlock);
+  }
+  field.team.run([&](int member) { infer_share(field, member, inference, output, cancelled); });
+  return field.aborted ? error(Code::kAborted, "the inference was aborted") : Status();
+}
+
+}  // namespace deeplab

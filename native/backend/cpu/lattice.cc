@@ -1,0 +1,331 @@
+#include "backend/cpu/lattice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <vector>
+
+#include "backend/cpu/lattice_filter.h"
+#include "backend/cpu/lattice_points.h"
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/vertex_table.h"
+#include "crf/lattice.h"
+
+namespace deeplab {
+namespace {
+
+// Features may be this many standard deviations from zero, per dimension together: beyond, floats have no fraction
+// left, and there is no telling where in the lattice a point is.
+constexpr float kMaxElevation = 1 << 20;
+
+Status out_of_memory() { return error(Code::kOutOfMemory, "a CRF's lattice needs more memory than there is"); }
+
+// Builds the lattice of `points` in strips, consecutive points that one thread works on. Strips number vertices for
+// themselves, in tables of their own; these are then merged in order, so that the numbers become those of a single
+// strip: vertices in the order in which points first touch them, however many strips there are.
+template <int kWords>
+class Builder {
+ public:
+  Builder(const LatticePoints& points, const CodeLayout& layout, int threads, Lattice* lattice)
+      : points_(points), layout_(layout), d_(points.term.dimensions), lattice_(*lattice), team_(threads) {
+    lattice_scales(d_, scales_);
+    ones_ = layout.ones<kWords>();
+    for (int j = 0; j <= d_; ++j) steps_[j] = layout.step<kWords>(j);
+    // No strip without a point, and none that would not be worth a thread.
+    const int64_t blocks = (points.count() + kLanes - 1) / kLanes;
+    strips_.resize(std::clamp<int64_t>(blocks / 16, 1, threads));
+    for (size_t i = 0; i < strips_.size(); ++i) {
+      strips_[i].begin = blocks * static_cast<int64_t>(i) / static_cast<int64_t>(strips_.size()) * kLanes;
+      if (i > 0) strips_[i - 1].end = strips_[i].begin;
+    }
+    strips_.back().end = points.count();
+  }
+
+  Status build() {
+    lattice_.dimensions = d_;
+    lattice_.points = points_.count();
+    lattice_.gain = lattice_gain(d_);
+    const size_t splats = points_.count() * (d_ + 1);
+    DEEPLAB_RETURN_IF_ERROR(lattice_.corners.allocate(splats));
+    DEEPLAB_RETURN_IF_ERROR(lattice_.weights.allocate(splats));
+    DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return locate(strip); }));
+    DEEPLAB_RETURN_IF_ERROR(merge());
+    DEEPLAB_RETURN_IF_ERROR(lattice_.splats.allocate(splats));
+    DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return fill_splats(strip); }));
+    DEEPLAB_RETURN_IF_ERROR(each_axis([this](int axis) { return find_chains(axis); }));
+    strips_.clear();
+    return points_.term.normalization == CrfNormalization::kNone ? Status() : normalize();
+  }
+
+ private:
+  using Table = VertexTable<kWords>;
+  using Key = VertexCode<kWords>;
+
+  struct Strip {
+    int64_t begin = 0, end = 0;
+    Table table;
+    Array<uint32_t> number;  // of each of the strip's vertices, in the whole lattice
+    Array<uint32_t> next;    // how many splats it has; then where the strip's next one goes
+  };
+
+  template <typename Work>
+  Status each_strip(const Work& work) {
+    return each(strips_.size(), [&](int64_t i) { return work(strips_[i]); });
+  }
+  template <typename Work>
+  Status each_axis(const Work& work) {
+    return each(d_ + 1, [&](int64_t i) { return work(static_cast<int>(i)); });
+  }
+  template <typename Work>
+  static Status each(int64_t count, const Work& work) {
+    std::vector<Status> statuses(count);
+    parallel_for(count, [&](int64_t i) {
+      try {
+        statuses[i] = work(i);
+      } catch (const std::bad_alloc&) {
+        statuses[i] = Status(Code::kOutOfMemory, "");
+      }
+    });
+    for (const Status& status : statuses) {
+      if (!status.ok()) return status.code() == Code::kOutOfMemory ? out_of_memory() : status;
+    }
+    return Status();
+  }
+
+  // Finds the simplex of each point; numbers corners as the strip sees them.
+  Status locate(Strip& strip) {
+    DEEPLAB_RETURN_IF_ERROR(strip.table.allocate());
+    LocatedPoints located;
+    Key codes[kLanes][kMaxCrfDimensions + 1];
+    for (int64_t first = strip.begin; first < strip.end; first += kLanes) {
+      const int64_t count = std::min(kLanes, strip.end - first);
+      locate_points(points_, scales_, first, count, &located);
+      DEEPLAB_RETURN_IF_ERROR(strip.table.reserve(count * (d_ + 1)));
+      for (int64_t lane = 0; lane < count; ++lane) {
+        encode_corners(located, lane, codes[lane]);
+        for (int i = 0; i <= d_; ++i) strip.table.prefetch(codes[lane][i]);
+      }
+      for (int64_t lane = 0; lane < count; ++lane) {
+        const int64_t corner = (first + lane) * (d_ + 1);
+        for (int i = 0; i <= d_; ++i) {
+          lattice_.corners[corner + i] = strip.table.insert(codes[lane][i]);
+          lattice_.weights[corner + i] = located.weight[i][lane];
+        }
+      }
+    }
+    return Status();
+  }
+
+  // From a corner to the next, all coordinates grow by one, and the one whose turn it is falls by d + 1 (page 6).
+  void encode_corners(const LocatedPoints& located, int64_t lane, Key* codes) const {
+    int coordinate_of_rank[kMaxCrfDimensions + 1];
+    Key code;
+    for (int j = 0; j <= d_; ++j) coordinate_of_rank[static_cast<int>(located.rank[j][lane])] = j;
+    for (int j = 0; j < d_; ++j) {
+      const auto& field = layout_.fields[j];
+      const int64_t value = static_cast<int64_t>(located.origin[j][lane]) - field.lowest;
+      code.words[field.word] += static_cast<uint64_t>(value) << field.shift;
+    }
+    codes[0] = code;
+    for (int i = 1; i <= d_; ++i) {
+      code = code + ones_ - steps_[coordinate_of_rank[d_ - i + 1]];
+      codes[i] = code;
+    }
+  }
+
+  // Numbers the vertices of all strips, and gives each strip its place among each vertex' splats.
+  Status merge() {
+    DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) {
+      DEEPLAB_RETURN_IF_ERROR(strip.next.allocate(strip.table.size()));
+      for (int64_t i = strip.begin * (d_ + 1); i < strip.end * (d_ + 1); ++i) ++strip.next[lattice_.corners[i]];
+      return strip.number.allocate(strip.table.size());
+    }));
+    table_ = std::move(strips_[0].table);
+    for (Strip& strip : strips_) {
+      Table& own = &strip == &strips_[0] ? table_ : strip.table;
+      if (&own != &table_) DEEPLAB_RETURN_IF_ERROR(table_.reserve(own.size()));
+      for (uint32_t i = 0; i < strip.number.size(); ++i) {
+        strip.number[i] = &own == &table_ ? i : table_.insert(own.code(i));
+      }
+      if (&own != &table_) own = Table();
+    }
+    if (table_.size() >= Lattice::kChainEnd) {
+      return error(Code::kOutOfMemory, "a CRF's lattice would have more than 2^31 vertices");
+    }
+    lattice_.vertices = table_.size();
+    DEEPLAB_RETURN_IF_ERROR(lattice_.splat_begin.allocate(size_t{lattice_.vertices} + 1));
+    uint32_t* begin = lattice_.splat_begin.data();
+    for (const Strip& strip : strips_) {
+      for (uint32_t i = 0; i < strip.number.size(); ++i) begin[strip.number[i] + 1] += strip.next[i];
+    }
+    for (uint32_t vertex = 0; vertex < lattice_.vertices; ++vertex) begin[vertex + 1] += begin[vertex];
+    // For each strip in turn, `begin` is moved to where the next strip's splats begin, and back in the end.
+    for (Strip& strip : strips_) {
+      for (uint32_t i = 0; i < strip.number.size(); ++i) {
+        const uint32_t splats = strip.next[i];
+        strip.next[i] = begin[strip.number[i]];
+        begin[strip.number[i]] += splats;
+      }
+    }
+    for (uint32_t vertex = lattice_.vertices; vertex > 0; --vertex) begin[vertex] = begin[vertex - 1];
+    begin[0] = 0;
+    return Status();
+  }
+
+  Status fill_splats(Strip& strip) {
+    for (int64_t point = strip.begin; point < strip.end; ++point) {
+      for (int64_t i = point * (d_ + 1); i < (point + 1) * (d_ + 1); ++i) {
+        const uint32_t vertex = lattice_.corners[i];
+        lattice_.splats[strip.next[vertex]++] = {static_cast<uint32_t>(point), lattice_.weights[i]};
+        lattice_.corners[i] = strip.number[vertex];
+      }
+    }
+    strip.number.free();
+    strip.next.free();
+    return Status();
+  }
+
+  // The neighbours along an axis differ by one in every coordinate but one, which differs by d (page 7).
+  Status find_chains(int axis) {
+    constexpr uint32_t kNone = UINT32_MAX;
+    const Key step = steps_[axis] - ones_;
+    Array<uint32_t> next;
+    Array<uint8_t> has_previous;
+    DEEPLAB_RETURN_IF_ERROR(next.allocate(lattice_.vertices));
+    DEEPLAB_RETURN_IF_ERROR(has_previous.allocate(lattice_.vertices));
+    constexpr uint32_t kAhead = 8;
+    for (uint32_t vertex = 0; vertex < lattice_.vertices; ++vertex) {
+      if (vertex + kAhead < lattice_.vertices) table_.prefetch(table_.code(vertex + kAhead) + step);
+      const int64_t found = table_.find(table_.code(vertex) + step);
+      next[vertex] = found < 0 ? kNone : static_cast<uint32_t>(found);
+      if (found >= 0) has_previous[found] = 1;
+    }
+    size_t members = 0;
+    for (uint32_t vertex = 0; vertex < lattice_.vertices; ++vertex) {
+      members += next[vertex] != kNone || has_previous[vertex] != 0;
+    }
+    Array<uint32_t>& chains = lattice_.chains[axis];
+    DEEPLAB_RETURN_IF_ERROR(chains.allocate(members));
+    size_t member = 0;
+    for (uint32_t head = 0; head < lattice_.vertices; ++head) {
+      if (has_previous[head] != 0 || next[head] == kNone) continue;
+      for (uint32_t vertex = head; vertex != kNone; vertex = next[vertex]) {
+        chains[member++] = vertex | (next[vertex] == kNone ? Lattice::kChainEnd : 0);
+      }
+    }
+    return Status();
+  }
+
+  // Multiplies the weights by what makes the filter of ones one (Krähenbühl and Koltun, section 5; symmetric: as much
+  // of it before as after).
+  Status normalize() {
+    const CrfNormalization kind = points_.term.normalization;
+    Array<float> factor, values;
+    DEEPLAB_RETURN_IF_ERROR(factor.allocate(lattice_.points));
+    DEEPLAB_RETURN_IF_ERROR(values.allocate(lattice_.vertices));
+    table_ = Table();
+    team_.run([&](int member) {
+      const auto begin = team_.share(lattice_.points, member), end = team_.share(lattice_.points, member + 1);
+      std::fill(factor.data() + begin, factor.data() + end, 1.0f);
+      team_.barrier();
+      splat_share(lattice_, team_, member, factor.data(), 1, values.data());
+      for (int axis = 0; axis <= d_; ++axis) {
+        team_.barrier();
+        blur_share(lattice_, team_, member, axis, values.data(), 1);
+      }
+      team_.barrier();
+      lattice_slice(lattice_, values.data(), 1, begin, end, factor.data());
+      for (int64_t i = begin; i < end; ++i) {
+        factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(factor[i]) : factor[i]);
+      }
+      if (kind != CrfNormalization::kBefore) {
+        for (int64_t i = begin * (d_ + 1); i < end * (d_ + 1); ++i) lattice_.weights[i] *= factor[i / (d_ + 1)];
+      }
+      team_.barrier();
+      if (kind != CrfNormalization::kAfter) {
+        const auto first = team_.share(lattice_.splats.size(), member);
+        const auto last = team_.share(lattice_.splats.size(), member + 1);
+        for (int64_t i = first; i < last; ++i) lattice_.splats[i].weight *= factor[lattice_.splats[i].point];
+      }
+    });
+    return Status();
+  }
+
+  const LatticePoints& points_;
+  const CodeLayout& layout_;
+  const int d_;
+  Lattice& lattice_;
+  Team team_;
+  float scales_[kMaxCrfDimensions];
+  Key ones_;
+  Key steps_[kMaxCrfDimensions + 1];
+  std::vector<Strip> strips_;
+  Table table_;
+};
+
+// The range of the elevated coordinates, for features in [low, high].
+Status fit_layout(int d, const float* low, const float* high, CodeLayout* layout) {
+  float scales[kMaxCrfDimensions];
+  lattice_scales(d, scales);
+  float least[kMaxCrfDimensions + 1] = {}, most[kMaxCrfDimensions + 1] = {};
+  for (int j = 0; j <= d; ++j) {
+    for (int k = j; k < d; ++k) {
+      least[j] += low[k] * scales[k];
+      most[j] += high[k] * scales[k];
+    }
+    if (j > 0) {
+      least[j] -= high[j - 1] * scales[j - 1] * static_cast<float>(j);
+      most[j] -= low[j - 1] * scales[j - 1] * static_cast<float>(j);
+    }
+    if (!(std::max(std::abs(least[j]), std::abs(most[j])) < kMaxElevation * static_cast<float>(d + 1))) {
+      return error(Code::kInvalidArgument, "Expected features of a CRF's kernel below about a million standard ",
+                   "deviations, but they reach from ", *std::min_element(low, low + d), " to ",
+                   *std::max_element(high, high + d));
+    }
+  }
+  *layout = CodeLayout::fit(d, least, most);
+  return Status();
+}
+
+}  // namespace
+
+size_t Lattice::bytes() const {
+  size_t sum = splat_begin.bytes() + splats.bytes() + corners.bytes() + weights.bytes();
+  for (const auto& chain : chains) sum += chain.bytes();
+  return sum;
+}
+
+size_t Lattice::chain_boundary(int axis, size_t index) const {
+  const Array<uint32_t>& chain = chains[axis];
+  while (index > 0 && index < chain.size() && (chain[index - 1] & kChainEnd) == 0) ++index;
+  return index;
+}
+
+Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads) {
+  float low[kMaxCrfDimensions], high[kMaxCrfDimensions];
+  DEEPLAB_RETURN_IF_ERROR(feature_ranges(points, low, high));
+  CodeLayout layout;
+  const int d = points.term.dimensions;
+  DEEPLAB_RETURN_IF_ERROR(fit_layout(d, low, high, &layout));
+  if (points.count() >= int64_t{UINT32_MAX} / (d + 1)) {
+    return error(Code::kOutOfMemory, "a CRF's lattice of ", points.width, "x", points.height, " pixels and ", d,
+                 " features has more corners than 32 bits can number");
+  }
+  const size_t splat_bytes = 2 * sizeof(uint32_t) + sizeof(Lattice::Splat);
+  DEEPLAB_RETURN_IF_ERROR(check_memory(points.count() * (d + 1) * splat_bytes, "a CRF's lattice"));
+  auto lattice = std::make_shared<Lattice>();
+  Status status;
+  if (layout.words <= 1) {
+    status = Builder<1>(points, layout, threads, lattice.get()).build();
+  } else if (layout.words <= 2) {
+    status = Builder<2>(points, layout, threads, lattice.get()).build();
+  } else if (layout.words <= 4) {
+    status = Builder<4>(points, layout, threads, lattice.get()).build();
+  } else {
+    status = Builder<kMaxCodeWords>(points, layout, threads, lattice.get()).build();
+  }
+  if (!status.ok()) return status;
+  return std::shared_ptr<const Lattice>(std::move(lattice));
+}
+
+}  // namespace deeplab

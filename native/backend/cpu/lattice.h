@@ -1,0 +1,69 @@
+// The permutohedral lattice of an image, built: which vertices its points splat to and slice from, and which vertices
+// are neighbours. Built once per image and kernel, used by every mean-field iteration. How to filter with it is
+// lattice_filter.h's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "core/memory.h"
+#include "core/status.h"
+#include "crf/parameters.h"
+
+namespace deeplab {
+
+// The points of an image as a kernel sees them.
+struct LatticePoints {
+  const CrfTerm& term;
+  CrfCoordinates coordinates = CrfCoordinates::kYX;
+  int64_t width = 0;
+  int64_t height = 0;
+  const uint8_t* pixels = nullptr;  // [H,W,channels], for bilateral kernels
+  int64_t channels = 3;             // 1 (grey), 3 or 4 (alpha ignored)
+
+  int64_t count() const { return width * height; }
+};
+
+struct Lattice {
+  // One term of a vertex' sum.
+  struct Splat {
+    uint32_t point;
+    float weight;
+  };
+
+  // The last vertex of a chain is marked by this bit.
+  static constexpr uint32_t kChainEnd = uint32_t{1} << 31;
+
+  int dimensions = 0;
+  int64_t points = 0;
+  uint32_t vertices = 0;
+  float gain = 1;  // what sliced values are multiplied by
+
+  // Splatting, by vertex: vertex v is the sum over splats[i], i in [splat_begin[v], splat_begin[v + 1]). In this order
+  // every vertex is the work of one thread, and its sum the same however many there are.
+  Array<uint32_t> splat_begin;  // [vertices + 1]
+  Array<Splat> splats;          // [points * (dimensions + 1)]
+
+  // Slicing, by point: the corners of its simplex.
+  Array<uint32_t> corners;  // [points, dimensions + 1]
+  Array<float> weights;     // [points, dimensions + 1]
+
+  // Blurring, by axis: the vertices that have a neighbour, chain after chain of neighbours. Half of the neighbours that
+  // the lattice could have do not exist, and a vertex without any stays what it is.
+  std::array<Array<uint32_t>, kMaxCrfDimensions + 1> chains;
+
+  // Memory that it holds.
+  size_t bytes() const;
+  // Where the chain begins that chains[axis][index] is part of, or the next one does.
+  size_t chain_boundary(int axis, size_t index) const;
+};
+
+// Weights include the normalization. Uses `threads` threads; the result does not depend on them.
+Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads);
+
+// As build_lattice for a Gaussian kernel, whose lattice depends on the image's size alone: of the last few, one that
+// exists is taken again.
+Result<std::shared_ptr<const Lattice>> cached_gaussian_lattice(const LatticePoints& points, int threads);
+
+}  // namespace deeplab
