@@ -146,6 +146,17 @@ describe('marginals are within 1e-4 of plain float64', () => {
     }
   });
 
+  test.each([
+    ['ResNet-101', gaussian([1, 1], 3), bilateral([67, 67, 3, 3, 3], 4)],
+    ['VGG-16', gaussian([2, 2], 2), bilateral([65, 65, 3, 3, 3], 4)],
+    ['DeepLab v1', gaussian([3, 3], 3), bilateral([49, 49, 5, 5, 5], 4)],
+  ])('of a photo, with the published parameters of %s', async (_, ...terms) => {
+    const photo = sharp(path.join(__dirname, '..', 'examples', 'berlin-cathedral.jpg')).resize({ width: 112 });
+    const { data, info } = await photo.removeAlpha().raw().toBuffer({ resolveWithObject: true });
+    const { width, height } = info;
+    await expectPlain({ width, height, channels: 3, pixels: data }, crfOf(...terms), smoothUnary(width, height, 4, 17));
+  });
+
   test('whatever the options', async () => {
     const size = fc.integer({ min: 1, max: 24 });
     const deviation = fc.double({ min: 0.5, max: 60, noNaN: true }).map(Math.fround);

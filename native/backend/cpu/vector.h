@@ -17,8 +17,9 @@ __attribute__((always_inline)) inline void store(float* data, Floats values) {
 }  // namespace deeplab
 
 // A function so marked is compiled for each instruction set, and the processor's best one is taken at run time. What it
-// calls must be inlined into it, and a parallel loop must call it, not be in it.
-#if defined(__x86_64__)
+// calls must be inlined into it, and a parallel loop must call it, not be in it. With DEEPLAB_ONE_VERSION, for the
+// instruction set that the compiler was told (test/instruction-sets.test.ts).
+#if defined(__x86_64__) && !defined(DEEPLAB_ONE_VERSION)
 #define DEEPLAB_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define DEEPLAB_MULTIVERSION
