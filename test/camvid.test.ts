@@ -1,17 +1,13 @@
 // A trained network on real photos: the labels of the CamVid validation images are those that PyTorch computes
 // (test/parity/camvid.py wrote them), and the published figures of the model come out. Needs ../shared.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import sharp from 'sharp';
 import { DeepLab, type LoadOptions } from '../lib';
 import { native } from '../lib/native';
+import { Confusion, camvidImages, camvidLabels, missing, weights } from './camvid';
 
-const shared = path.join(__dirname, '..', '..', 'shared');
-const weights = path.join(shared, 'models', 'deeplabv2-resnet101-camvid.safetensors');
-const split = path.join(shared, 'data', 'camvid', 'val');
-const there = existsSync(weights) && existsSync(split);
 const bf16 = native().system().precisions.includes('bf16');
 
 /** The label maps that PyTorch computes, uint8 [101,360,480]; the format is described in test/parity/camvid.py. */
@@ -28,25 +24,19 @@ function referenceLabels(): Uint8Array {
 async function evaluate(options: LoadOptions) {
   const reference = referenceLabels();
   const model = await DeepLab.load(weights, options);
-  const count = model.classes.length;
-  const confusion = new Float64Array(count * count); // [truth, prediction]
+  const confusion = new Confusion();
   let [pixels, agreeing] = [0, 0];
-  for (const image of readdirSync(path.join(split, 'images')).sort()) {
-    const { labels } = await model.segment(path.join(split, 'images', image));
-    const truth = await sharp(path.join(split, 'labels', image))
-      .extractChannel(0)
-      .raw()
-      .toBuffer();
+  for (const image of camvidImages('val')) {
+    const { labels } = await model.segment(image);
     for (const [i, label] of labels.entries()) {
       if (label === reference[pixels + i]) agreeing++;
-      const known = truth[i] as number;
-      if (known < count) (confusion[known * count + label] as number)++;
     }
+    confusion.add(await camvidLabels(image), labels);
     pixels += labels.length;
   }
   await model.close();
   expect(pixels).toBe(reference.length);
-  const result = { agreement: agreeing / pixels, ...figures(confusion, count) };
+  const result = { agreement: agreeing / pixels, ...confusion.figures() };
   // The figures that README.md quotes.
   const { agreement, meanIou, accuracy } = result;
   const percent = (100 * agreement).toFixed(5);
@@ -56,29 +46,12 @@ async function evaluate(options: LoadOptions) {
   return result;
 }
 
-/** Mean intersection over union and pixel accuracy, in per cent. */
-function figures(confusion: Float64Array, count: number) {
-  let [correct, known, iou] = [0, 0, 0];
-  for (let k = 0; k < count; k++) {
-    let [truths, predictions] = [0, 0];
-    for (let j = 0; j < count; j++) {
-      truths += confusion[k * count + j] as number;
-      predictions += confusion[j * count + k] as number;
-    }
-    const hits = confusion[k * count + k] as number;
-    correct += hits;
-    known += truths;
-    iou += hits / (truths + predictions - hits);
-  }
-  return { meanIou: (100 * iou) / count, accuracy: (100 * correct) / known };
-}
-
 jest.setTimeout(1_200_000); // 101 images, a minute or two on two idle cores
 
 // Not console.warn: jest drops what a suite of nothing but skipped tests prints.
-if (!there) process.stderr.write(`camvid.test.ts is skipped: ${weights} and ${split} are not both there\n`);
+if (missing.length > 0) process.stderr.write(`camvid.test.ts is skipped: ${missing.join(' and ')} not found\n`);
 
-(there ? describe : describe.skip)('CamVid validation (needs ../shared)', () => {
+(missing.length === 0 ? describe : describe.skip)('CamVid validation (needs ../shared)', () => {
   it('has PyTorch labels and the published mIoU in f32', async () => {
     const { agreement, meanIou, accuracy } = await evaluate({ precision: 'f32' });
     expect(agreement).toBeGreaterThanOrEqual(0.9995);

@@ -6,7 +6,7 @@
 // One thing is done in float32: deciding in which simplex of the lattice a point lies, which makes that simplex's
 // vertices exist. Weights are continuous there, but the blur is not: mass that would have gone to a vertex that does not
 // exist is lost. So the set of vertices is part of what pydensecrf computes, and a point within 1e-6 of a border has
-// to fall on the same side of it. Everything after that decision, weights included, is float64.
+// to fall on the same side of it. Everything after that decision, weights included, is float64, unless asked otherwise.
 
 import type { NativeCrfOptions, NativePairwise } from '../lib/native';
 
@@ -37,6 +37,12 @@ export interface PlainResult {
 /** A linear map of one value per point. */
 type Filter = (values: Float64Array) => Float64Array;
 type Rounding = (value: number) => number;
+
+/**
+ * What of the lattice is float32: nothing, the choice of simplices or, as in pydensecrf, a point's whole position, from
+ * which its weights come too.
+ */
+export type Float32Part = 'nothing' | 'simplices' | 'positions';
 
 // In locals, for speed: jest's sandbox makes every look-up of a global slow.
 const { exp, floor, fround, log, max, sqrt } = Math;
@@ -92,7 +98,9 @@ function roundHalfEven(value: number): number {
 }
 
 /** The simplex around a point (Adams et al., section 3.1): the nearest remainder-0 vertex, then the differences' order. */
-function enclosing(position: readonly number[], round: Rounding): Simplex {
+function enclosing(position: readonly number[], float32: Float32Part): Simplex {
+  const exactly: Rounding = (value) => value;
+  const round = float32 === 'nothing' ? exactly : fround;
   const size = position.length + 1;
   const rounded = elevate(position, round);
   const nearest = rounded.map((value) => roundHalfEven(round(value * round(1 / size))));
@@ -113,14 +121,8 @@ function enclosing(position: readonly number[], round: Rounding): Simplex {
   const vertices = Array.from({ length: size }, (_, remainder) =>
     origin.map((value, i) => value + ((ranks[i] as number) < size - remainder ? remainder : remainder - size)),
   );
-  return {
-    vertices,
-    weights: barycentric(
-      elevate(position, (value) => value),
-      origin,
-      ranks,
-    ),
-  };
+  const placed = float32 === 'positions' ? rounded : elevate(position, exactly);
+  return { vertices, weights: barycentric(placed, origin, ranks) };
 }
 
 /** Barycentric coordinates (p. 10): differences of neighbours in the order of the ranks. */
@@ -132,10 +134,10 @@ function barycentric(elevated: readonly number[], origin: readonly number[], ran
   return Array.from({ length: size }, (_, k) => (k === 0 ? 1 + at(size - 1) - at(0) : at(size - 1 - k) - at(size - k)));
 }
 
-/** Splat, blur along the d+1 axes, slice. `round` decides between simplices; see the head of this file. */
+/** Splat, blur along the d+1 axes, slice. */
 export function latticeFilter(
   { dimensions, points, values }: PlainFeatures,
-  round: Rounding = fround,
+  float32: Float32Part = 'simplices',
 ): { readonly filter: Filter; readonly vertices: number } {
   const size = dimensions + 1;
   const indices = new Map<string, number>();
@@ -149,7 +151,7 @@ export function latticeFilter(
   };
   const simplices = Array.from({ length: points }, (_, i) => {
     const position = Array.from({ length: dimensions }, (_, k) => values[k * points + i] as number);
-    const { vertices, weights } = enclosing(position, round);
+    const { vertices, weights } = enclosing(position, float32);
     return { vertices: vertices.map(indexOf), weights };
   });
   const neighbour = (key: readonly number[], axis: number, step: 1 | -1) =>
@@ -262,7 +264,7 @@ export function plainCrf(
   image: PlainImage,
   { pairwise, coordinates, iterations, tolerance }: NativeCrfOptions,
   unary: Float32Array,
-  { exact = false, round = fround }: { readonly exact?: boolean; readonly round?: Rounding } = {},
+  { exact = false, float32 = 'simplices' }: { readonly exact?: boolean; readonly float32?: Float32Part } = {},
 ): PlainResult & { readonly vertices: readonly number[] } {
   const points = image.width * image.height;
   const classes = unary.length / points;
@@ -270,7 +272,7 @@ export function plainCrf(
   const terms = pairwise.map((term) => {
     const features = plainFeatures(image, term, coordinates);
     if (exact) return { ...term, filter: normalised(gaussianFilter(features), points, term.normalization) };
-    const lattice = latticeFilter(features, round);
+    const lattice = latticeFilter(features, float32);
     vertices.push(lattice.vertices);
     return { ...term, filter: normalised(lattice.filter, points, term.normalization) };
   });

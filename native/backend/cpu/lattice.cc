@@ -52,16 +52,20 @@ class Builder {
     DEEPLAB_RETURN_IF_ERROR(merge());
     DEEPLAB_RETURN_IF_ERROR(lattice_.splats.allocate(splats));
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return fill_splats(strip); }));
+    DEEPLAB_RETURN_IF_ERROR(sort());
     DEEPLAB_RETURN_IF_ERROR(each_axis([this](int axis) { return find_chains(axis); }));
     strips_.clear();
+    sorted_.free();
     return points_.term.normalization == CrfNormalization::kNone ? Status() : normalize();
   }
 
  private:
   using Table = VertexTable<kWords>;
   using Key = VertexCode<kWords>;
+  using Vertex = NumberedVertex<kWords>;
 
-  struct Strip {
+  // On cache lines of its own: its table's size changes with every new vertex.
+  struct alignas(128) Strip {
     int64_t begin = 0, end = 0;
     Table table;
     Array<uint32_t> number;  // of each of the strip's vertices, in the whole lattice
@@ -97,6 +101,7 @@ class Builder {
     DEEPLAB_RETURN_IF_ERROR(strip.table.allocate());
     LocatedPoints located;
     Key codes[kLanes][kMaxCrfDimensions + 1];
+    Key previous[kMaxCrfDimensions + 1];
     for (int64_t first = strip.begin; first < strip.end; first += kLanes) {
       const int64_t count = std::min(kLanes, strip.end - first);
       locate_points(points_, scales_, first, count, &located);
@@ -108,8 +113,11 @@ class Builder {
       for (int64_t lane = 0; lane < count; ++lane) {
         const int64_t corner = (first + lane) * (d_ + 1);
         for (int i = 0; i <= d_; ++i) {
-          lattice_.corners[corner + i] = strip.table.insert(codes[lane][i]);
+          // Many points share corners with the one before.
+          const bool same = codes[lane][i] == previous[i] && corner > strip.begin * (d_ + 1);
+          lattice_.corners[corner + i] = same ? lattice_.corners[corner - d_ - 1 + i] : strip.table.insert(codes[lane][i]);
           lattice_.weights[corner + i] = located.weight[i][lane];
+          previous[i] = codes[lane][i];
         }
       }
     }
@@ -140,11 +148,13 @@ class Builder {
       for (int64_t i = strip.begin * (d_ + 1); i < strip.end * (d_ + 1); ++i) ++strip.next[lattice_.corners[i]];
       return strip.number.allocate(strip.table.size());
     }));
+    constexpr uint32_t kAhead = 16;
     table_ = std::move(strips_[0].table);
     for (Strip& strip : strips_) {
       Table& own = &strip == &strips_[0] ? table_ : strip.table;
       if (&own != &table_) DEEPLAB_RETURN_IF_ERROR(table_.reserve(own.size()));
       for (uint32_t i = 0; i < strip.number.size(); ++i) {
+        if (i + kAhead < strip.number.size()) table_.prefetch(own.code(i + kAhead));
         strip.number[i] = &own == &table_ ? i : table_.insert(own.code(i));
       }
       if (&own != &table_) own = Table();
@@ -185,7 +195,18 @@ class Builder {
     return Status();
   }
 
-  // The neighbours along an axis differ by one in every coordinate but one, which differs by d (page 7).
+  Status sort() {
+    Array<Vertex> scratch;
+    DEEPLAB_RETURN_IF_ERROR(sorted_.allocate(lattice_.vertices));
+    DEEPLAB_RETURN_IF_ERROR(scratch.allocate(lattice_.vertices));
+    for (uint32_t number = 0; number < lattice_.vertices; ++number) sorted_[number] = {table_.code(number), number};
+    table_ = Table();
+    sort_vertices(layout_, &sorted_, &scratch);
+    return Status();
+  }
+
+  // The neighbours along an axis differ by one in every coordinate but one, which differs by d (page 7). In the order of
+  // codes, a vertex' neighbour comes after that of the vertex before.
   Status find_chains(int axis) {
     constexpr uint32_t kNone = UINT32_MAX;
     const Key step = steps_[axis] - ones_;
@@ -193,16 +214,21 @@ class Builder {
     Array<uint8_t> has_previous;
     DEEPLAB_RETURN_IF_ERROR(next.allocate(lattice_.vertices));
     DEEPLAB_RETURN_IF_ERROR(has_previous.allocate(lattice_.vertices));
-    constexpr uint32_t kAhead = 8;
-    for (uint32_t vertex = 0; vertex < lattice_.vertices; ++vertex) {
-      if (vertex + kAhead < lattice_.vertices) table_.prefetch(table_.code(vertex + kAhead) + step);
-      const int64_t found = table_.find(table_.code(vertex) + step);
-      next[vertex] = found < 0 ? kNone : static_cast<uint32_t>(found);
-      if (found >= 0) has_previous[found] = 1;
+    // Both places move without branches, which could not be predicted.
+    std::fill_n(next.data(), next.size(), kNone);
+    for (size_t i = 0, candidate = 0; i < sorted_.size() && candidate < sorted_.size();) {
+      const Vertex& vertex = sorted_[i];
+      const Vertex& other = sorted_[candidate];
+      const Key wanted = vertex.code + step;
+      const bool exists = other.code == wanted, past = wanted < other.code;
+      next[vertex.number] = exists ? other.number : kNone;
+      has_previous[other.number] |= exists;
+      i += exists || past;
+      candidate += !past;
     }
     size_t members = 0;
     for (uint32_t vertex = 0; vertex < lattice_.vertices; ++vertex) {
-      members += next[vertex] != kNone || has_previous[vertex] != 0;
+      members += (next[vertex] != kNone) | has_previous[vertex];
     }
     Array<uint32_t>& chains = lattice_.chains[axis];
     DEEPLAB_RETURN_IF_ERROR(chains.allocate(members));
@@ -223,7 +249,6 @@ class Builder {
     Array<float> factor, values;
     DEEPLAB_RETURN_IF_ERROR(factor.allocate(lattice_.points));
     DEEPLAB_RETURN_IF_ERROR(values.allocate(lattice_.vertices));
-    table_ = Table();
     team_.run([&](int member) {
       const auto begin = team_.share(lattice_.points, member), end = team_.share(lattice_.points, member + 1);
       std::fill(factor.data() + begin, factor.data() + end, 1.0f);
@@ -260,7 +285,8 @@ class Builder {
   Key ones_;
   Key steps_[kMaxCrfDimensions + 1];
   std::vector<Strip> strips_;
-  Table table_;
+  Table table_;            // of all strips
+  Array<Vertex> sorted_;  // its vertices
 };
 
 // The range of the elevated coordinates, for features in [low, high].

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "core/memory.h"
 #include "crf/parameters.h"
@@ -32,6 +33,12 @@ struct VertexCode {
     return difference;
   }
   bool operator==(const VertexCode& other) const { return words == other.words; }
+  bool operator<(const VertexCode& other) const {
+    for (int i = kWords - 1; i > 0; --i) {
+      if (words[i] != other.words[i]) return words[i] < other.words[i];
+    }
+    return words[0] < other.words[0];
+  }
 
   uint64_t hash() const {
     uint64_t hash = 0;
@@ -50,6 +57,7 @@ struct CodeLayout {
   int dimensions = 0;
   int words = 0;
   std::array<Field, kMaxCrfDimensions> fields;
+  std::array<int, kMaxCodeWords> bits{};  // that are used of each word
 
   // For vertices around points whose elevated coordinates lie in [low[j], high[j]]; a coordinate takes less than 2^30.
   static CodeLayout fit(int dimensions, const float* low, const float* high) {
@@ -69,6 +77,7 @@ struct CodeLayout {
       }
       layout.fields[j] = {word, used, lowest};
       used += bits;
+      layout.bits[word] = used;
     }
     layout.words = word + 1;
     return layout;
@@ -121,16 +130,6 @@ class VertexTable {
     }
   }
 
-  // -1 if it was never inserted.
-  int64_t find(const Key& code) const {
-    const uint64_t hash = code.hash();
-    for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
-      const uint64_t slot = slots_[i];
-      if (slot == 0) return -1;
-      if (matches(slot, hash, code)) return number_of(slot);
-    }
-  }
-
   void prefetch(const Key& code) const { __builtin_prefetch(&slots_[code.hash() & mask_]); }
 
   // Makes room for `more` insertions.
@@ -176,5 +175,32 @@ class VertexTable {
   size_t mask_ = 0;
   uint32_t size_ = 0;
 };
+
+// A vertex that knows its number, to be put in the order of its code.
+template <int kWords>
+struct NumberedVertex {
+  VertexCode<kWords> code;
+  uint32_t number = 0;
+};
+
+// Sorts by code, digit by digit from the lowest; `vertices` and `scratch` change places.
+template <int kWords>
+void sort_vertices(const CodeLayout& layout, Array<NumberedVertex<kWords>>* vertices,
+                   Array<NumberedVertex<kWords>>* scratch) {
+  constexpr int kDigitBits = 11;
+  constexpr uint64_t kDigits = uint64_t{1} << kDigitBits;
+  for (int word = 0; word < layout.words; ++word) {
+    for (int shift = 0; shift < layout.bits[word]; shift += kDigitBits) {
+      const auto digit = [&](const NumberedVertex<kWords>& vertex) {
+        return (vertex.code.words[word] >> shift) & (kDigits - 1);
+      };
+      uint32_t begin[kDigits + 1] = {};
+      for (size_t i = 0; i < vertices->size(); ++i) ++begin[digit((*vertices)[i]) + 1];
+      for (uint64_t i = 0; i < kDigits; ++i) begin[i + 1] += begin[i];
+      for (size_t i = 0; i < vertices->size(); ++i) (*scratch)[begin[digit((*vertices)[i])]++] = (*vertices)[i];
+      std::swap(*vertices, *scratch);
+    }
+  }
+}
 
 }  // namespace deeplab
