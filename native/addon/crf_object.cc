@@ -6,7 +6,6 @@
 
 #include "addon/convert.h"
 #include "addon/crf_parameters.h"
-#include "core/memory.h"
 
 namespace deeplab {
 namespace {

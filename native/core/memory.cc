@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "core/array.h"
+
 namespace deeplab {
 namespace {
 
@@ -39,8 +41,11 @@ SystemMemory system_memory() {
 }
 
 Status check_memory(size_t bytes, const char* purpose) {
-  const SystemMemory memory = system_memory();
+  SystemMemory memory = system_memory();
   if (memory.total_bytes == 0 || bytes <= memory.available_bytes) return Status();
+  free_kept_buffers();
+  memory = system_memory();
+  if (bytes <= memory.available_bytes) return Status();
   constexpr size_t kMebibyte = 1 << 20;
   return error(Code::kOutOfMemory, purpose, " needs ", bytes / kMebibyte, " MiB, ", memory.available_bytes / kMebibyte,
                " MiB are available");

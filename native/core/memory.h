@@ -42,30 +42,6 @@ class AlignedBuffer {
   size_t mapped_ = 0;  // what the system gave, in whole huge pages
 };
 
-// `size` values of a plain type in an AlignedBuffer, zero at first.
-template <typename T>
-class Array {
- public:
-  Status allocate(size_t size) {
-    size_ = 0;
-    DEEPLAB_RETURN_IF_ERROR(buffer_.allocate(size * sizeof(T)));
-    size_ = size;
-    return Status();
-  }
-  void free() {
-    buffer_.free();
-    size_ = 0;
-  }
-  T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
-  size_t size() const { return size_; }
-  size_t bytes() const { return size_ * sizeof(T); }
-  T& operator[](size_t i) const { return data()[i]; }
-
- private:
-  AlignedBuffer buffer_;
-  size_t size_ = 0;
-};
-
 constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 }  // namespace deeplab

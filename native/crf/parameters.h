@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/memory.h"
+#include "core/array.h"
 
 namespace deeplab {
 

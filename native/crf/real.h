@@ -13,6 +13,9 @@
 #define DEEPLAB_INLINE __attribute__((always_inline)) inline
 #endif
 
+// For a lambda's body, after its parameters.
+#define DEEPLAB_INLINE_LAMBDA __attribute__((always_inline))
+
 namespace deeplab {
 
 // The integers that have a Real's bits: what a comparison of vectors gives.

@@ -46,8 +46,7 @@ DEEPLAB_INLINE void write_rows(const CrfUnary& unary, int64_t points, int64_t fi
 // Both return the first bad point among [first, first + count), or first + count. A comparison with NaN is false.
 DEEPLAB_MULTIVERSION
 int64_t write_energies(const CrfUnary& unary, int64_t points, int64_t first, int64_t count, float* rows) {
-  write_rows(
-      unary, points, first, count, rows, [](Floats v) __attribute__((always_inline)) { return v; });
+  write_rows(unary, points, first, count, rows, [](Floats v) DEEPLAB_INLINE_LAMBDA { return v; });
   for (int64_t i = first; i < first + count; ++i) {
     for (int64_t c = 0; c < unary.classes; ++c) {
       if (!(std::abs(unary.values[c * points + i]) <= kMaxEnergy)) return i;
@@ -61,14 +60,13 @@ int64_t write_probabilities(const CrfUnary& unary, int64_t points, int64_t first
   float sums[kLanes] = {};
   float lowest[kLanes] = {};
   Floats sum = load(sums), low = load(lowest);
-  write_rows(
-      unary, points, first, count, rows, [&](Floats p) __attribute__((always_inline)) {
-        sum = sum + p;
-        low = p < low ? p : low;
-        const Floats floor = Floats{} + kCrfProbabilityFloor;
-        const Floats raised = p < floor ? floor : p;
-        return -log_positive(raised);
-      });
+  write_rows(unary, points, first, count, rows, [&](Floats p) DEEPLAB_INLINE_LAMBDA {
+    sum = sum + p;
+    low = p < low ? p : low;
+    const Floats floor = Floats{} + kCrfProbabilityFloor;
+    const Floats raised = p < floor ? floor : p;
+    return -log_positive(raised);
+  });
   store(sums, sum);
   store(lowest, low);
   for (int64_t i = 0; i < count; ++i) {

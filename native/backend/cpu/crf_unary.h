@@ -1,7 +1,6 @@
 // Unary potentials as mean_field.h wants them: rows of energies, a row for each point.
 #pragma once
 
-#include "core/memory.h"
 #include "core/status.h"
 #include "crf/parameters.h"
 

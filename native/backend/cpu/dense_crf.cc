@@ -132,11 +132,13 @@ size_t crf_working_bytes(int64_t points, const std::vector<int64_t>& vertices, i
 
 Result<std::unique_ptr<DenseCrf>> DenseCrf::build(const Shape& image, const uint8_t* pixels, const CrfModel& model,
                                                   int threads) {
-  omp_set_num_threads(threads);
   auto crf = std::make_unique<DenseCrf>();
   crf->width_ = image.w;
   crf->points_ = image.h * image.w;
-  crf->threads_ = threads;
+  // Small images are done before more threads have met at the first barrier.
+  constexpr int64_t kPointsOfThread = 2048;
+  crf->threads_ = threads = static_cast<int>(std::clamp<int64_t>(crf->points_ / kPointsOfThread, 1, threads));
+  omp_set_num_threads(threads);
   for (const CrfTerm& term : model.terms) {
     const LatticePoints points{term, model.coordinates, image.w, image.h, pixels, image.c};
     auto lattice =

@@ -115,7 +115,8 @@ class Builder {
         for (int i = 0; i <= d_; ++i) {
           // Many points share corners with the one before.
           const bool same = codes[lane][i] == previous[i] && corner > strip.begin * (d_ + 1);
-          lattice_.corners[corner + i] = same ? lattice_.corners[corner - d_ - 1 + i] : strip.table.insert(codes[lane][i]);
+          lattice_.corners[corner + i] =
+              same ? lattice_.corners[corner - d_ - 1 + i] : strip.table.insert(codes[lane][i]);
           lattice_.weights[corner + i] = located.weight[i][lane];
           previous[i] = codes[lane][i];
         }
@@ -144,7 +145,7 @@ class Builder {
   // Numbers the vertices of all strips, and gives each strip its place among each vertex' splats.
   Status merge() {
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) {
-      DEEPLAB_RETURN_IF_ERROR(strip.next.allocate(strip.table.size()));
+      DEEPLAB_RETURN_IF_ERROR(strip.next.allocate_zeros(strip.table.size()));
       for (int64_t i = strip.begin * (d_ + 1); i < strip.end * (d_ + 1); ++i) ++strip.next[lattice_.corners[i]];
       return strip.number.allocate(strip.table.size());
     }));
@@ -163,7 +164,7 @@ class Builder {
       return error(Code::kOutOfMemory, "a CRF's lattice would have more than 2^31 vertices");
     }
     lattice_.vertices = table_.size();
-    DEEPLAB_RETURN_IF_ERROR(lattice_.splat_begin.allocate(size_t{lattice_.vertices} + 1));
+    DEEPLAB_RETURN_IF_ERROR(lattice_.splat_begin.allocate_zeros(size_t{lattice_.vertices} + 1));
     uint32_t* begin = lattice_.splat_begin.data();
     for (const Strip& strip : strips_) {
       for (uint32_t i = 0; i < strip.number.size(); ++i) begin[strip.number[i] + 1] += strip.next[i];
@@ -205,15 +206,15 @@ class Builder {
     return Status();
   }
 
-  // The neighbours along an axis differ by one in every coordinate but one, which differs by d (page 7). In the order of
-  // codes, a vertex' neighbour comes after that of the vertex before.
+  // The neighbours along an axis differ by one in every coordinate but one, which differs by d (page 7). In the order
+  // of codes, a vertex' neighbour comes after that of the vertex before.
   Status find_chains(int axis) {
     constexpr uint32_t kNone = UINT32_MAX;
     const Key step = steps_[axis] - ones_;
     Array<uint32_t> next;
     Array<uint8_t> has_previous;
     DEEPLAB_RETURN_IF_ERROR(next.allocate(lattice_.vertices));
-    DEEPLAB_RETURN_IF_ERROR(has_previous.allocate(lattice_.vertices));
+    DEEPLAB_RETURN_IF_ERROR(has_previous.allocate_zeros(lattice_.vertices));
     // Both places move without branches, which could not be predicted.
     std::fill_n(next.data(), next.size(), kNone);
     for (size_t i = 0, candidate = 0; i < sorted_.size() && candidate < sorted_.size();) {
@@ -285,7 +286,7 @@ class Builder {
   Key ones_;
   Key steps_[kMaxCrfDimensions + 1];
   std::vector<Strip> strips_;
-  Table table_;            // of all strips
+  Table table_;           // of all strips
   Array<Vertex> sorted_;  // its vertices
 };
 

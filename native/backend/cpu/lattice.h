@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/memory.h"
+#include "core/array.h"
 #include "core/status.h"
 #include "crf/parameters.h"
 

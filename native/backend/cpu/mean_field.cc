@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "backend/cpu/rows.h"
 #include "backend/cpu/vector.h"
@@ -23,10 +24,9 @@ struct Tile {
   float* logits;
 };
 
-// What slicing `term` gives at a point.
-template <typename Row>
-DEEPLAB_INLINE Row slice(const FilteredTerm& term, int64_t point, int64_t offset, int64_t stride) {
-  const int corners = term.lattice->dimensions + 1;
+// What slicing `term` gives at a point, whose simplex has that many corners.
+template <typename Row, typename Corners>
+DEEPLAB_INLINE Row slice(const FilteredTerm& term, Corners corners, int64_t point, int64_t offset, int64_t stride) {
   const uint32_t* vertex = term.lattice->corners.data() + point * corners;
   const float* weight = term.lattice->weights.data() + point * corners;
   // The rows of a point a little further on: see lattice_filter.cc.
@@ -39,59 +39,59 @@ DEEPLAB_INLINE Row slice(const FilteredTerm& term, int64_t point, int64_t offset
   return sum;
 }
 
+// body(corners) with the number of a simplex' corners, which the compiler knows for the usual kernels.
+template <typename Body>
+DEEPLAB_INLINE void with_corners(const FilteredTerm& term, const Body& body) {
+  switch (term.lattice->dimensions) {
+    case 2: return body(std::integral_constant<int, 3>());
+    case 5: return body(std::integral_constant<int, 6>());
+    default: return body(term.lattice->dimensions + 1);
+  }
+}
+
 DEEPLAB_INLINE void start_logits(const Tile& tile) {
   const float* unary = tile.step.unary + tile.first * tile.step.stride;
   for (int64_t i = 0; i < tile.count * tile.step.stride; ++i) tile.logits[i] = -unary[i];
 }
 
-DEEPLAB_INLINE void add_potts(const Tile& tile, const FilteredTerm& term) {
-  for_each_slab(
-      tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) __attribute__((always_inline)) {
-        using Row = decltype(slab);
-        for (int64_t i = 0; i < tile.count; ++i) {
-          Row sum = Row::load(tile.logits + i * stride + offset);
-          sum.add(term.weight, slice<Row>(term, tile.first + i, offset, stride));
-          sum.store(tile.logits + i * stride + offset);
-        }
-      });
-}
-
-DEEPLAB_INLINE void add_classes(const Tile& tile, const FilteredTerm& term) {
-  for_each_slab(
-      tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) __attribute__((always_inline)) {
-        using Row = decltype(slab);
-        const Row weights = Row::load(term.table + offset);
-        for (int64_t i = 0; i < tile.count; ++i) {
-          Row sum = Row::load(tile.logits + i * stride + offset);
-          sum.add(weights, slice<Row>(term, tile.first + i, offset, stride));
-          sum.store(tile.logits + i * stride + offset);
-        }
-      });
+// Adds what slicing gives times `factor_of(slab, offset)`, a number or a slab of them.
+template <typename FactorOf>
+DEEPLAB_INLINE void add_sliced(const Tile& tile, const FilteredTerm& term, const FactorOf& factor_of) {
+  for_each_slab(tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) DEEPLAB_INLINE_LAMBDA {
+    using Row = decltype(slab);
+    const auto factor = factor_of(slab, offset);
+    with_corners(term, [&](auto corners) DEEPLAB_INLINE_LAMBDA {
+      for (int64_t i = 0; i < tile.count; ++i) {
+        Row sum = Row::load(tile.logits + i * stride + offset);
+        sum.add(factor, slice<Row>(term, corners, tile.first + i, offset, stride));
+        sum.store(tile.logits + i * stride + offset);
+      }
+    });
+  });
 }
 
 DEEPLAB_INLINE void add_matrix(const Tile& tile, const FilteredTerm& term) {
   float filtered[kTile * kMaxStride];
-  for_each_slab(
-      tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) __attribute__((always_inline)) {
-        for (int64_t i = 0; i < tile.count; ++i) {
-          slice<decltype(slab)>(term, tile.first + i, offset, stride).store(filtered + i * stride + offset);
-        }
-      });
-  for_each_slab(
-      tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) __attribute__((always_inline)) {
-        using Row = decltype(slab);
-        for (int64_t i = 0; i < tile.count; ++i) {
-          Row sum = Row::load(tile.logits + i * stride + offset);
-          for (int64_t c = 0; c < tile.step.classes; ++c) {
-            sum.add(-filtered[i * stride + c], Row::load(term.table + c * stride + offset));  // symmetric
-          }
-          sum.store(tile.logits + i * stride + offset);
-        }
-      });
+  for_each_slab(tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) DEEPLAB_INLINE_LAMBDA {
+    for (int64_t i = 0; i < tile.count; ++i) {
+      slice<decltype(slab)>(term, term.lattice->dimensions + 1, tile.first + i, offset, stride)
+          .store(filtered + i * stride + offset);
+    }
+  });
+  for_each_slab(tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) DEEPLAB_INLINE_LAMBDA {
+    using Row = decltype(slab);
+    for (int64_t i = 0; i < tile.count; ++i) {
+      Row sum = Row::load(tile.logits + i * stride + offset);
+      for (int64_t c = 0; c < tile.step.classes; ++c) {
+        sum.add(-filtered[i * stride + c], Row::load(term.table + c * stride + offset));  // symmetric
+      }
+      sum.store(tile.logits + i * stride + offset);
+    }
+  });
 }
 
-constexpr auto kLarger = [](const auto& a, const auto& b) __attribute__((always_inline)) { return a > b ? a : b; };
-constexpr auto kSum = [](const auto& a, const auto& b) __attribute__((always_inline)) { return a + b; };
+constexpr auto kLarger = [](const auto& a, const auto& b) DEEPLAB_INLINE_LAMBDA { return a > b ? a : b; };
+constexpr auto kSum = [](const auto& a, const auto& b) DEEPLAB_INLINE_LAMBDA { return a + b; };
 
 struct Softmax {
   float max = 0;  // of the logits
@@ -103,7 +103,7 @@ DEEPLAB_INLINE Softmax write_softmax(const float* logits, int64_t stride, float*
   for (int64_t c = 0; c < stride; c += 8) softmax.max = kLarger(softmax.max, Slab<8>::load(logits + c).reduce(kLarger));
   for (int64_t c = 0; c < stride; c += 8) {
     auto part = Slab<8>::load(logits + c);
-    part.apply([&](auto& vector) __attribute__((always_inline)) { vector = exp_nonpositive(vector - softmax.max); });
+    part.apply([&](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = exp_nonpositive(vector - softmax.max); });
     softmax.sum += part.reduce(kSum);
     part.store(out + c);
   }
@@ -116,10 +116,10 @@ template <typename Row>
 DEEPLAB_INLINE Softmax write_softmax(const float* logits, float* out) {
   Row row = Row::load(logits);
   const float max = row.reduce(kLarger);
-  row.apply([max](auto& vector) __attribute__((always_inline)) { vector = exp_nonpositive(vector - max); });
+  row.apply([max](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = exp_nonpositive(vector - max); });
   const float sum = row.reduce(kSum);
   const float scale = 1.0f / sum;
-  row.apply([scale](auto& vector) __attribute__((always_inline)) { vector = vector * scale; });
+  row.apply([scale](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = vector * scale; });
   row.store(out);
   return {max, sum};
 }
@@ -151,7 +151,7 @@ void add_pairwise_energy(const Tile& tile, FreeEnergy* energy) {
 }
 
 DEEPLAB_INLINE void update_marginals(const Tile& tile, FreeEnergy* energy) {
-  const auto update = [&](const auto& write) __attribute__((always_inline)) {
+  const auto update = [&](const auto& write) DEEPLAB_INLINE_LAMBDA {
     for (int64_t i = 0; i < tile.count; ++i) {
       const float* logits = tile.logits + i * tile.step.stride;
       float* updated = tile.step.updated + (tile.first + i) * tile.step.stride;
@@ -161,11 +161,10 @@ DEEPLAB_INLINE void update_marginals(const Tile& tile, FreeEnergy* energy) {
   };
   const int64_t stride = tile.step.stride;
   if (stride > 32) return update([stride](const float* l, float* q) { return write_softmax(l, stride, q); });
-  for_each_slab(
-      stride, [&](auto slab, int64_t, int64_t) __attribute__((always_inline)) {
-        using Row = decltype(slab);
-        update([](const float* l, float* q) __attribute__((always_inline)) { return write_softmax<Row>(l, q); });
-      });
+  for_each_slab(stride, [&](auto slab, int64_t, int64_t) DEEPLAB_INLINE_LAMBDA {
+    using Row = decltype(slab);
+    update([](const float* l, float* q) DEEPLAB_INLINE_LAMBDA { return write_softmax<Row>(l, q); });
+  });
 }
 
 }  // namespace
@@ -177,10 +176,15 @@ void mean_field_update(const MeanFieldStep& step, int64_t begin, int64_t end, Fr
     const Tile tile{step, first, std::min(kTile, end - first), logits};
     start_logits(tile);
     for (size_t i = 0; i < step.term_count; ++i) {
-      switch (step.terms[i].kind) {
-        case FilteredTerm::Compatibility::kPotts: add_potts(tile, step.terms[i]); break;
-        case FilteredTerm::Compatibility::kClasses: add_classes(tile, step.terms[i]); break;
-        case FilteredTerm::Compatibility::kMatrix: add_matrix(tile, step.terms[i]); break;
+      const FilteredTerm& term = step.terms[i];
+      switch (term.kind) {
+        case FilteredTerm::Compatibility::kPotts:
+          add_sliced(tile, term, [&](auto, int64_t) { return term.weight; });
+          break;
+        case FilteredTerm::Compatibility::kClasses:
+          add_sliced(tile, term, [&](auto slab, int64_t offset) { return slab.load(term.table + offset); });
+          break;
+        case FilteredTerm::Compatibility::kMatrix: add_matrix(tile, term); break;
       }
     }
     if (energy != nullptr && step.marginals != nullptr) add_pairwise_energy(tile, energy);

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/memory.h"
+#include "core/array.h"
 #include "crf/parameters.h"
 
 namespace deeplab {
@@ -156,7 +156,7 @@ class VertexTable {
     Array<Key> codes;
     Array<uint64_t> slots;
     DEEPLAB_RETURN_IF_ERROR(codes.allocate(capacity / 2));
-    DEEPLAB_RETURN_IF_ERROR(slots.allocate(capacity));
+    DEEPLAB_RETURN_IF_ERROR(slots.allocate_zeros(capacity));
     if (size_ > 0) std::memcpy(codes.data(), codes_.data(), size_ * sizeof(Key));
     mask_ = capacity - 1;
     for (uint32_t number = 0; number < size_; ++number) {
