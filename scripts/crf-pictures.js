@@ -2,7 +2,7 @@
 //
 //   npm run build && node scripts/crf-pictures.js
 //
-// A strip shows one parameter: from left to right the values of `strips`, all else as in `usual`.
+// A strip shows one parameter: from left to right the values of `strips` on the boxes, all else as in `usual`.
 
 const { mkdirSync } = require('node:fs');
 const path = require('node:path');
@@ -24,6 +24,7 @@ const scribbles = {
   sky: [
     'M20 40 H110',
     'M30 190 L100 160',
+    'M5 250 L60 230',
     'M230 60 L270 30',
     'M330 50 L460 60 L610 30',
     'M420 130 V170',
@@ -48,7 +49,7 @@ const scribbles = {
   ground: ['M10 412 H180', 'M230 410 H630'],
 };
 
-/** Boxes, as somebody in a hurry would draw them, over the sky. */
+/** Boxes, as somebody in a hurry would draw them, later ones over earlier ones. */
 const boxes = {
   sky: ['M0 0 H640 V427 H0 Z'],
   building: [
@@ -96,7 +97,6 @@ async function refine(image, { labels, unknown, colors }, changes) {
   const { bilateral, gaussian, normalization, iterations, gtProb } = { ...usual, ...changes };
   const appearance = { kernel: 'bilateral', xy: bilateral.xy, rgb: bilateral.rgb, compatibility: bilateral.weight };
   const smoothness = { kernel: 'gaussian', xy: gaussian.xy, compatibility: gaussian.weight };
-  // A sum over the neighbours is as many times as large as there are neighbours.
   const pairwise = [appearance, smoothness].map((term) => ({ ...term, normalization }));
   const crf = await DenseCrf.create(image, { pairwise });
   const unary = { labels, classes: colors.length, gtProb, unknown };
@@ -142,12 +142,12 @@ async function main() {
   await strip('scribbles', [scribbled, await overlay(image, drawn, await refine(image, drawn, {}), 520)]);
 
   const coarse = await readAnnotation(files.boxes);
-  const boxed = await overlay(image, coarse, coarse.labels, 520);
-  await strip('boxes', [boxed, await overlay(image, coarse, await refine(image, coarse, {}), 520)]);
   for (const [name, values] of Object.entries(strips)) {
     const pictures = [];
-    for (const changes of values)
-      pictures.push(await overlay(image, coarse, await refine(image, coarse, changes), 300));
+    for (const changes of values) {
+      const labels = await refine(image, coarse, changes);
+      pictures.push(await overlay(image, coarse, labels, 300));
+    }
     await strip(name, pictures);
   }
 }

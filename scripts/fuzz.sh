@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# npm run fuzz [-- seconds]: fuzzes the reader of weights files with libFuzzer, 60 seconds by default. The corpus grows
-# from run to run in build/fuzz; an input that fails is left there as crash-*, and is replayed by naming it:
+# npm run fuzz [-- seconds [option of libFuzzer ...]]: fuzzes the reader of weights files, 60 seconds by default. The
+# corpus grows from run to run in build/fuzz; an input that fails is left there as crash-*, and is replayed by naming it:
 # build/fuzz/safetensors_fuzz build/fuzz/crash-...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+shift || true
 out=build/fuzz
 
 can_fuzz() {
@@ -21,5 +22,5 @@ clang++ -std=c++17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-reco
   native/core/*.cc test/fuzz/safetensors_fuzz.cc -o "$out/safetensors_fuzz"
 node test/fuzz/seeds.js "$out/corpus"
 "$out/safetensors_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
-  -dict=test/fuzz/safetensors.dict -artifact_prefix="$out/" -verbosity=0 -print_funcs=0 -print_final_stats=1 \
+  -dict=test/fuzz/safetensors.dict -artifact_prefix="$out/" -verbosity=0 -print_funcs=0 -print_final_stats=1 "$@" \
   "$out/corpus" </dev/null

@@ -212,7 +212,9 @@ function peakOfOneInference(addon: string): string {
       const before = bytes('VmRSS');
       const crf = await build(pixels, size);
       await infer(crf, data);
-      const needed = crf.latticeBytes + 2 * data.byteLength;
+      // A lattice is its structure and, while it filters, a row of classes for each vertex: 24 floats for 21 classes.
+      const rows = crf.vertices.reduce((sum, vertices) => sum + vertices, 0);
+      const needed = crf.latticeBytes + rows * 24 * 4 + 2 * data.byteLength;
       console.log(JSON.stringify({ grown: bytes('VmHWM') - before, needed }));
       await crf.close();
     })();`;

@@ -21,6 +21,6 @@ for (const [dtype, bytes] of Object.entries({ F64: 8, F32: 4, F16: 2, BF16: 2, I
   seed(dtype, { 'conv1.weight': tensor(dtype, [2, 3], 0, 6 * bytes) }, 6 * bytes);
 }
 seed('scalar', { a: tensor('F32', [], 0, 4) }, 4);
-seed('nothing', { a: tensor('F32', [2, 0], 0, 0) }, 0);
+seed('nothing', { a: tensor('F32', [0, 0], 0, 0) }, 0);
 seed('two', { b: tensor('F16', [1, 2, 1, 1], 4, 8), a: tensor('F32', [1], 0, 4) }, 8);
 seed('int8', { w: tensor('I8', [2, 2], 0, 4), 'w.scale': tensor('F32', [2], 4, 12) }, 12);

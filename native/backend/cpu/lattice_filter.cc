@@ -11,7 +11,7 @@ namespace {
 
 // Rows are fetched into the cache this many rows before they are needed: which ones they are is known long beforehand,
 // and where they lie has no pattern that the processor would see by itself.
-constexpr size_t kAhead = 16;
+constexpr size_t kAhead = 128;
 
 }  // namespace
 

@@ -30,7 +30,7 @@ DEEPLAB_INLINE Row slice(const FilteredTerm& term, Corners corners, int64_t poin
   const uint32_t* vertex = term.lattice->corners.data() + point * corners;
   const float* weight = term.lattice->weights.data() + point * corners;
   // The rows of a point a little further on: see lattice_filter.cc.
-  constexpr int64_t kAhead = 3;
+  constexpr int64_t kAhead = 24;
   if (point + kAhead < term.lattice->points) {
     for (int i = 0; i < corners; ++i) prefetch<Row>(term.values + vertex[kAhead * corners + i] * stride + offset);
   }
