@@ -8,6 +8,7 @@
 #include "backend/cpu/crf_unary.h"
 #include "backend/cpu/lattice_cache.h"
 #include "backend/cpu/lattice_filter.h"
+#include "backend/cpu/team.h"
 #include "core/threads.h"
 
 namespace deeplab {
@@ -35,54 +36,54 @@ struct MeanField {
 };
 
 // Marginals `to` from the filtered marginals `from`; the first ones are from none.
-void update_share(MeanField& field, int member, const float* from, float* to, std::vector<FreeEnergy>& energies) {
+void update(MeanField& field, const float* from, float* to, std::vector<FreeEnergy>& energies) {
   MeanFieldStep step = field.step;
   step.terms = field.terms.data();
   step.term_count = from == nullptr ? 0 : field.terms.size();
   step.marginals = from;
   step.updated = to;
-  const int64_t blocks = (field.points + kBlock - 1) / kBlock;
-  for (int64_t i = field.team.share(blocks, member); i < field.team.share(blocks, member + 1); ++i) {
-    FreeEnergy* energy = field.measures ? &energies[i] : nullptr;
+  field.team.share((field.points + kBlock - 1) / kBlock, [&](int64_t block) {
+    FreeEnergy* energy = field.measures ? &energies[block] : nullptr;
     if (energy != nullptr) *energy = FreeEnergy();
-    mean_field_update(step, i * kBlock, std::min((i + 1) * kBlock, field.points), energy);
-  }
+    mean_field_update(step, block * kBlock, std::min((block + 1) * kBlock, field.points), energy);
+  });
 }
 
-void filter_share(MeanField& field, int member, const float* marginals) {
+void filter(MeanField& field, const float* marginals) {
+  const int64_t parts = field.team.parts(), terms = static_cast<int64_t>(field.terms.size()),
+                stride = field.step.stride;
   int axes = 0;
-  for (size_t i = 0; i < field.terms.size(); ++i) {
-    const Lattice& lattice = *field.terms[i].lattice;
-    splat_share(lattice, field.team, member, marginals, field.step.stride, field.values[i].data());
-    axes = std::max(axes, lattice.dimensions + 1);
-  }
+  for (const FilteredTerm& term : field.terms) axes = std::max(axes, term.lattice->dimensions + 1);
+  field.team.share(terms * parts, [&](int64_t i) {
+    splat_part(*field.terms[i / parts].lattice, i % parts, parts, marginals, stride, field.values[i / parts].data());
+  });
   for (int axis = 0; axis < axes; ++axis) {
-    field.team.barrier();
-    for (size_t i = 0; i < field.terms.size(); ++i) {
-      const Lattice& lattice = *field.terms[i].lattice;
-      if (axis > lattice.dimensions) continue;
-      blur_share(lattice, field.team, member, axis, field.values[i].data(), field.step.stride);
-    }
+    field.team.share(terms * parts, [&](int64_t i) {
+      const Lattice& lattice = *field.terms[i / parts].lattice;
+      if (axis <= lattice.dimensions)
+        blur_part(lattice, axis, i % parts, parts, field.values[i / parts].data(), stride);
+    });
   }
-  field.team.barrier();
 }
 
-void write_share(const MeanField& field, int member, const CrfOutput& output) {
+void write(MeanField& field, const CrfOutput& output) {
   const int64_t classes = field.step.classes, stride = field.step.stride;
   const float* marginals = field.marginals[field.result].data();
   constexpr int64_t kRun = 16;  // points whose classes are written one after the other: a cache line of each
-  const int64_t runs = (field.points + kRun - 1) / kRun;
-  for (int64_t run = field.team.share(runs, member); run < field.team.share(runs, member + 1); ++run) {
-    const int64_t begin = run * kRun, end = std::min(begin + kRun, field.points);
+  const auto write_run = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* row = marginals + i * stride;
       output.labels[i] = static_cast<uint8_t>(std::max_element(row, row + classes) - row);
     }
-    if (output.marginals == nullptr) continue;
+    if (output.marginals == nullptr) return;
     for (int64_t c = 0; c < classes; ++c) {
       for (int64_t i = begin; i < end; ++i) output.marginals[c * field.points + i] = marginals[i * stride + c];
     }
-  }
+  };
+  field.team.share((field.points + kBlock - 1) / kBlock, [&](int64_t block) {
+    const int64_t end = std::min((block + 1) * kBlock, field.points);
+    for (int64_t i = block * kBlock; i < end; i += kRun) write_run(i, std::min(i + kRun, end));
+  });
 }
 
 // Up to log Z, of the marginals that were filtered. Their entropy was measured when they were made.
@@ -92,12 +93,12 @@ double kl_divergence(const std::vector<FreeEnergy>& made, const std::vector<Free
   return sum;
 }
 
-// All members walk through the same iterations. What member 0 decides, the others read after the next barrier.
-void infer_share(MeanField& field, int member, const CrfInference& inference, const CrfOutput& output,
-                 const std::atomic<bool>& cancelled) {
+// Every member walks through the same iterations. What member 0 decides, the others read after the next barrier.
+void infer(MeanField& field, int member, const CrfInference& inference, const CrfOutput& output,
+           const std::atomic<bool>& cancelled) {
   const double tolerance = inference.tolerance * static_cast<double>(field.points);
   double divergence = 0;
-  update_share(field, member, nullptr, field.marginals[0].data(), field.energies[0]);
+  update(field, nullptr, field.marginals[0].data(), field.energies[0]);
   for (int iteration = 0;; ++iteration) {
     // A divergence needs its marginals filtered: known when the next ones are made, which may then not be wanted.
     const int current = field.measures ? iteration % 2 : 0;
@@ -110,17 +111,15 @@ void infer_share(MeanField& field, int member, const CrfInference& inference, co
     }
     field.team.barrier();
     if (field.done) break;
-    filter_share(field, member, field.marginals[current].data());
-    update_share(field, member, field.marginals[current].data(), last ? nullptr : field.marginals[next].data(),
-                 field.energies[next]);
-    field.team.barrier();
+    filter(field, field.marginals[current].data());
+    update(field, field.marginals[current].data(), last ? nullptr : field.marginals[next].data(), field.energies[next]);
     if (member != 0 || !field.measures) continue;
     const double before = divergence;
     divergence = kl_divergence(field.energies[current], field.energies[next]);
     if (output.kl_divergence != nullptr) output.kl_divergence[iteration] = divergence;
     field.done = last || (tolerance > 0 && iteration > 0 && before - divergence < tolerance);
   }
-  if (!field.aborted) write_share(field, member, output);
+  if (!field.aborted) write(field, output);
 }
 
 }  // namespace
@@ -224,7 +223,7 @@ Status DenseCrf::infer_rows(const float* unary, int64_t classes, const CrfInfere
     DEEPLAB_RETURN_IF_ERROR(field.marginals[i].allocate(points_ * stride));
     field.energies[i].resize((points_ + kBlock - 1) / kBlock);
   }
-  field.team.run([&](int member) { infer_share(field, member, inference, output, cancelled); });
+  field.team.run([&](int member) { deeplab::infer(field, member, inference, output, cancelled); });
   return field.aborted ? error(Code::kAborted, "the inference was aborted") : Status();
 }
 

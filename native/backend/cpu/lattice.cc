@@ -8,6 +8,7 @@
 #include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/lattice_points.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/team.h"
 #include "backend/cpu/vertex_table.h"
 #include "crf/lattice.h"
 
@@ -250,29 +251,32 @@ class Builder {
     Array<float> factor, values;
     DEEPLAB_RETURN_IF_ERROR(factor.allocate(lattice_.points));
     DEEPLAB_RETURN_IF_ERROR(values.allocate(lattice_.vertices));
-    team_.run([&](int member) {
-      const auto begin = team_.share(lattice_.points, member), end = team_.share(lattice_.points, member + 1);
-      std::fill(factor.data() + begin, factor.data() + end, 1.0f);
-      team_.barrier();
-      splat_share(lattice_, team_, member, factor.data(), 1, values.data());
+    const int64_t parts = team_.parts();
+    const auto begin_of = [&](int64_t part) { return part_begin(lattice_.points, part, parts); };
+    team_.run([&](int) {
+      team_.share(parts, [&](int64_t part) {
+        std::fill(factor.data() + begin_of(part), factor.data() + begin_of(part + 1), 1.0f);
+      });
+      team_.share(parts, [&](int64_t part) { splat_part(lattice_, part, parts, factor.data(), 1, values.data()); });
       for (int axis = 0; axis <= d_; ++axis) {
-        team_.barrier();
-        blur_share(lattice_, team_, member, axis, values.data(), 1);
+        team_.share(parts, [&](int64_t part) { blur_part(lattice_, axis, part, parts, values.data(), 1); });
       }
-      team_.barrier();
-      lattice_slice(lattice_, values.data(), 1, begin, end, factor.data());
-      for (int64_t i = begin; i < end; ++i) {
-        factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(factor[i]) : factor[i]);
-      }
-      if (kind != CrfNormalization::kBefore) {
+      team_.share(parts, [&](int64_t part) {
+        const int64_t begin = begin_of(part), end = begin_of(part + 1);
+        lattice_slice(lattice_, values.data(), 1, begin, end, factor.data());
+        for (int64_t i = begin; i < end; ++i) {
+          factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(factor[i]) : factor[i]);
+        }
+        if (kind == CrfNormalization::kBefore) return;
         for (int64_t i = begin * (d_ + 1); i < end * (d_ + 1); ++i) lattice_.weights[i] *= factor[i / (d_ + 1)];
-      }
-      team_.barrier();
-      if (kind != CrfNormalization::kAfter) {
-        const auto first = team_.share(lattice_.splats.size(), member);
-        const auto last = team_.share(lattice_.splats.size(), member + 1);
-        for (int64_t i = first; i < last; ++i) lattice_.splats[i].weight *= factor[lattice_.splats[i].point];
-      }
+      });
+      if (kind == CrfNormalization::kAfter) return;
+      team_.share(parts, [&](int64_t part) {
+        const int64_t end = part_begin(lattice_.splats.size(), part + 1, parts);
+        for (int64_t i = part_begin(lattice_.splats.size(), part, parts); i < end; ++i) {
+          lattice_.splats[i].weight *= factor[lattice_.splats[i].point];
+        }
+      });
     });
     return Status();
   }

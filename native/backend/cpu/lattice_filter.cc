@@ -75,20 +75,20 @@ void lattice_slice(const Lattice& lattice, const float* values, int64_t row, int
   });
 }
 
-void splat_share(const Lattice& lattice, const Team& team, int member, const float* in, int64_t stride, float* values) {
+void splat_part(const Lattice& lattice, int64_t part, int64_t parts, const float* in, int64_t stride, float* values) {
   const uint32_t* begin = lattice.splat_begin.data();
-  const auto vertex_at = [&](int who) {
-    const int64_t splat = team.share(lattice.splats.size(), who);
+  const auto vertex_at = [&](int64_t which) {
+    const int64_t splat = part_begin(lattice.splats.size(), which, parts);
     return static_cast<uint32_t>(std::lower_bound(begin, begin + lattice.vertices, splat) - begin);
   };
-  lattice_splat(lattice, in, stride, vertex_at(member), vertex_at(member + 1), values);
+  lattice_splat(lattice, in, stride, vertex_at(part), vertex_at(part + 1), values);
 }
 
-void blur_share(const Lattice& lattice, const Team& team, int member, int axis, float* values, int64_t stride) {
-  const auto boundary = [&](int who) {
-    return lattice.chain_boundary(axis, team.share(lattice.chains[axis].size(), who));
+void blur_part(const Lattice& lattice, int axis, int64_t part, int64_t parts, float* values, int64_t stride) {
+  const auto boundary = [&](int64_t which) {
+    return lattice.chain_boundary(axis, part_begin(lattice.chains[axis].size(), which, parts));
   };
-  lattice_blur(lattice, axis, boundary(member), boundary(member + 1), values, stride);
+  lattice_blur(lattice, axis, boundary(part), boundary(part + 1), values, stride);
 }
 
 }  // namespace deeplab

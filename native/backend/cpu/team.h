@@ -35,6 +35,7 @@ class Team {
     const uint32_t phase = phase_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
       arrived_.store(0, std::memory_order_relaxed);
+      next_part_.store(0, std::memory_order_relaxed);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         phase_.store(phase + 1, std::memory_order_release);
@@ -52,11 +53,20 @@ class Team {
     changed_.wait(lock, [&] { return phase_.load(std::memory_order_acquire) != phase; });
   }
 
-  // Where member's share of `count` items begins; that of the next member is where it ends.
-  int64_t share(int64_t count, int member) const { return count * member / threads_; }
+  // body(part) for each part in [0, parts), done by whichever member comes next: one whose core is taken away for a
+  // while holds up the others by a part, not by its share. Every member calls it; it returns when all parts are done.
+  template <typename Body>
+  void share(int64_t parts, const Body& body) {
+    for (int64_t part = next_part_++; part < parts; part = next_part_++) body(part);
+    barrier();
+  }
+
+  // Into how many parts work without parts of its own is best divided.
+  int64_t parts() const { return threads_ == 1 ? 1 : 8 * threads_; }
 
  private:
   int threads_;
+  std::atomic<int64_t> next_part_{0};
   std::atomic<int> arrived_{0};
   std::atomic<uint32_t> phase_{0};
   std::mutex mutex_;
