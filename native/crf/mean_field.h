@@ -1,30 +1,29 @@
 // The arithmetic of mean field: exponentials and logarithms that are the same on every device. Range reduction after
-// Cody and Waite, with the minimax polynomials of the Cephes library: relative error below 2e-7.
+// Cody and Waite; the logarithm's polynomial is the Cephes library's. Relative error below 2e-7.
 #pragma once
 
 #include "crf/real.h"
 
 namespace deeplab {
 
-// e^x for x <= 0; zero below -87.
+// e^x for x <= 0; below -60, e^-60, so that products with small weights do not become subnormal numbers, which are slow.
 template <typename Real>
 DEEPLAB_INLINE Real exp_nonpositive(Real x) {
   using Bits = BitsOf<Real>;
-  constexpr float kLowest = -87.0f;
-  const Real zero{};
-  const Real lowest = zero + kLowest;
-  const Real clamped = x < lowest ? lowest : x;
-  const Real n = round_to_even(clamped * 1.44269504f);
+  const Real lowest = Real{} - 60.0f;
+  const Real clamped = x > lowest ? x : lowest;
+  const Real shifted = clamped * 1.44269504f + kIntegerMagic;
+  const Real n = shifted - kIntegerMagic;
   const Real r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-  Real p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const Bits exponent = reinterpret_bits<Bits>(Real(n + kIntegerMagic)) << 23;
-  const Real scaled = reinterpret_bits<Real>(Bits(reinterpret_bits<Bits>(p) + exponent));
-  return x < lowest ? zero : scaled;
+  // Minimax in relative error for |r| <= ln 2 / 2, with the first two coefficients 1.
+  Real p = r * 1.3836794e-3f + 8.374857e-3f;
+  p = p * r + 4.166823e-2f;
+  p = p * r + 1.6666420e-1f;
+  p = p * r + 4.9999991e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Bits exponent = reinterpret_bits<Bits>(shifted) << 23;
+  return reinterpret_bits<Real>(Bits(reinterpret_bits<Bits>(p) + exponent));
 }
 
 // ln x for normal x > 0.

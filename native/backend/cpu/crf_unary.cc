@@ -46,11 +46,13 @@ DEEPLAB_INLINE void write_rows(const CrfUnary& unary, int64_t points, int64_t fi
 // Both return the first bad point among [first, first + count), or first + count. A comparison with NaN is false.
 DEEPLAB_MULTIVERSION
 int64_t write_energies(const CrfUnary& unary, int64_t points, int64_t first, int64_t count, float* rows) {
-  write_rows(unary, points, first, count, rows, [](Floats v) DEEPLAB_INLINE_LAMBDA { return v; });
-  for (int64_t i = first; i < first + count; ++i) {
-    for (int64_t c = 0; c < unary.classes; ++c) {
-      if (!(std::abs(unary.values[c * points + i]) <= kMaxEnergy)) return i;
-    }
+  auto good = Floats{} == Floats{};
+  write_rows(unary, points, first, count, rows, [&](Floats energy) DEEPLAB_INLINE_LAMBDA {
+    good &= (energy <= kMaxEnergy) & (energy >= -kMaxEnergy);
+    return energy;
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    if (!good[i]) return first + i;
   }
   return first + count;
 }

@@ -268,7 +268,9 @@ class Builder {
           factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(factor[i]) : factor[i]);
         }
         if (kind == CrfNormalization::kBefore) return;
-        for (int64_t i = begin * (d_ + 1); i < end * (d_ + 1); ++i) lattice_.weights[i] *= factor[i / (d_ + 1)];
+        for (int64_t point = begin; point < end; ++point) {
+          for (int i = 0; i <= d_; ++i) lattice_.weights[point * (d_ + 1) + i] *= factor[point];
+        }
       });
       if (kind == CrfNormalization::kAfter) return;
       team_.share(parts, [&](int64_t part) {

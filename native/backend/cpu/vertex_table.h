@@ -32,7 +32,11 @@ struct VertexCode {
     for (int i = 0; i < kWords; ++i) difference.words[i] = words[i] - other.words[i];
     return difference;
   }
-  bool operator==(const VertexCode& other) const { return words == other.words; }
+  bool operator==(const VertexCode& other) const {
+    uint64_t difference = 0;
+    for (int i = 0; i < kWords; ++i) difference |= words[i] ^ other.words[i];
+    return difference == 0;
+  }
   bool operator<(const VertexCode& other) const {
     for (int i = kWords - 1; i > 0; --i) {
       if (words[i] != other.words[i]) return words[i] < other.words[i];
