@@ -5,7 +5,9 @@
 const { readFileSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
 const readline = require('node:readline');
+require('./typescript');
 const { DenseCrf } = require('../dist');
+const { plainCrf } = require('../test/plain-crf');
 
 /** Builds the lattices, infers once, frees them. The lattices of Gaussian kernels of this size stay known. */
 async function deeplab({ size, threads, iterations, gaussian, bilateral }, image, unary) {
@@ -23,17 +25,6 @@ async function deeplab({ size, threads, iterations, gaussian, bilateral }, image
   return { labels, ms: done - started, latticeMs: built - started, inferenceMs: done - built };
 }
 
-/** test/plain-crf.ts, stripped of its types. */
-function loadPlain() {
-  const { transformFileSync } = require('@swc/core');
-  const file = path.join(__dirname, '..', 'test', 'plain-crf.ts');
-  const jsc = { parser: { syntax: 'typescript' }, target: 'es2022' };
-  const { code } = transformFileSync(file, { jsc, module: { type: 'commonjs' } });
-  const loaded = { exports: {} };
-  new Function('exports', 'module', code)(loaded.exports, loaded);
-  return loaded.exports.plainCrf;
-}
-
 async function plain({ size, classes, iterations, gaussian, bilateral }, image, unary) {
   const term = (kernel, weight, deviations) => ({
     kernel,
@@ -46,7 +37,6 @@ async function plain({ size, classes, iterations, gaussian, bilateral }, image, 
     term('gaussian', gaussian.weight, [gaussian.xy, gaussian.xy]),
     term('bilateral', bilateral.weight, [xy, xy, rgb, rgb, rgb]),
   ];
-  const plainCrf = loadPlain();
   const started = performance.now();
   const picture = { width: size, height: size, channels: 3, pixels: image };
   const { marginals } = plainCrf(picture, { pairwise, coordinates: 'xy', iterations, tolerance: 0 }, unary);

@@ -5,7 +5,7 @@
 import os from 'node:os';
 import { awaitRequest, signalRule, throwIfAborted } from './abort';
 import { maxClasses } from './compatibility';
-import { type CrfOptions, crfRules, defaultCrf } from './crf-options';
+import { type CrfOptions, type CrfParameters, crfRules, defaultCrf } from './crf-options';
 import { invalidArgument } from './errors';
 import { checkPixelLimit, decodeImage, type ImageInput, type ImageSize, pixelLimitRule } from './image';
 import { Lifetime } from './lifetime';
@@ -14,8 +14,8 @@ import { booleanRule, checkOptions, integerRule, type OptionRule, threadsRule } 
 import { type CheckedTerm, checkClasses, checkFeatures, readTerms } from './pairwise';
 import { copyUnary, fitUnary, readUnary, type UnaryInput } from './unary';
 
-/** Options of {@link DenseCrf.create}. */
-export interface CrfCreateOptions extends Pick<CrfOptions, 'pairwise' | 'coordinates'> {
+/** Options of {@link DenseCrf.create}. Iterations and tolerance are for the calls of `infer` that do not say their own. */
+export interface CrfCreateOptions extends CrfOptions {
   /** CPU threads that one inference may use, 1..1024. Default: as many as the process may run in parallel. */
   readonly threads?: number | undefined;
   /** Cancels the call: it then rejects with ERR_ABORTED. */
@@ -59,8 +59,7 @@ export interface CrfResult {
 }
 
 const createRules: Readonly<Record<keyof CrfCreateOptions, OptionRule>> = {
-  pairwise: crfRules.pairwise,
-  coordinates: crfRules.coordinates,
+  ...crfRules,
   threads: threadsRule,
   signal: signalRule,
   limitInputPixels: pixelLimitRule,
@@ -85,13 +84,11 @@ const work = 'CRF';
  *
  * @example
  * ```ts
- * import { DenseCrf } from 'deeplab';
+ * import { crfPresets, DenseCrf } from 'deeplab';
  *
  * const crf = await DenseCrf.create(photoPath, {
- *   pairwise: [
- *     { kernel: 'bilateral', xy: 67, rgb: 3, compatibility: 4 },
- *     { kernel: 'gaussian', xy: 1, compatibility: 3 },
- *   ],
+ *   ...crfPresets['deeplab-v1'],
+ *   coordinates: 'xy',
  * });
  * const area = crf.width * crf.height;
  * for (const confidence of [0.6, 0.9]) {
@@ -114,16 +111,23 @@ export class DenseCrf {
 
   readonly #native: NativeCrf;
   readonly #terms: readonly CheckedTerm[];
+  readonly #inference: Pick<CrfParameters, 'iterations' | 'tolerance'>;
   readonly #lifetime: Lifetime;
 
   /** @internal */
-  constructor(built: NativeCrf, terms: readonly CheckedTerm[], { width, height }: ImageSize) {
+  constructor(
+    built: NativeCrf,
+    terms: readonly CheckedTerm[],
+    { width, height }: ImageSize,
+    { iterations = defaultCrf.iterations, tolerance = defaultCrf.tolerance }: CrfOptions,
+  ) {
     this.width = width;
     this.height = height;
     this.latticeBytes = built.latticeBytes;
     this.vertices = [...built.vertices];
     this.#native = built;
     this.#terms = terms;
+    this.#inference = { iterations, tolerance };
     this.#lifetime = new Lifetime('CRF', () => built.close());
   }
 
@@ -156,7 +160,7 @@ export class DenseCrf {
   }
 
   async #infer(unary: NativeUnary, options: CrfInferOptions): Promise<CrfResult> {
-    const { iterations = defaultCrf.iterations, tolerance = defaultCrf.tolerance, signal } = options;
+    const { iterations = this.#inference.iterations, tolerance = this.#inference.tolerance, signal } = options;
     const { marginals = true, klDivergence = false } = options;
     const start = () => this.#native.infer(unary, { iterations, tolerance, marginals, klDivergence });
     const result = await awaitRequest({ start, cancel: (id) => this.#native.cancel(id) }, signal, work);
@@ -233,8 +237,8 @@ export async function denseCrf(
   checkClasses(terms, fitUnary(readUnary(kept), pixels.width, pixels.height).classes);
   const crf = await build(pixels, terms, options);
   try {
-    const { iterations, tolerance, marginals, klDivergence, signal } = options;
-    return await crf.infer(kept, { iterations, tolerance, marginals, klDivergence, signal });
+    const { marginals, klDivergence, signal } = options;
+    return await crf.infer(kept, { marginals, klDivergence, signal });
   } finally {
     await crf.close();
   }
@@ -276,8 +280,9 @@ function sizeOnly(image: ImageSize, coloured: boolean, limitInputPixels: number 
 async function build(
   { data, width, height, channels }: Pixels,
   terms: readonly CheckedTerm[],
-  { coordinates = defaultCrf.coordinates, threads = os.availableParallelism(), signal }: CrfCreateOptions,
+  options: CrfCreateOptions,
 ): Promise<DenseCrf> {
+  const { coordinates = defaultCrf.coordinates, threads = os.availableParallelism(), signal } = options;
   const addon = native();
   const pairwise = terms.map(({ native }) => native);
   let built: NativeCrf;
@@ -286,7 +291,7 @@ async function build(
   } catch (error) {
     throw fromNative(error);
   }
-  const crf = new DenseCrf(built, terms, { width, height });
+  const crf = new DenseCrf(built, terms, { width, height }, options);
   if (signal?.aborted) await crf.close();
   throwIfAborted(signal, work);
   return crf;

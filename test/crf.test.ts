@@ -5,7 +5,15 @@ import { getEventListeners } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import sharp from 'sharp';
-import { DenseCrf, type DenseCrfOptions, denseCrf, type ImageInput, type PairwiseTerm, type UnaryInput } from '../lib';
+import {
+  crfPresets,
+  DenseCrf,
+  type DenseCrfOptions,
+  denseCrf,
+  type ImageInput,
+  type PairwiseTerm,
+  type UnaryInput,
+} from '../lib';
 import {
   area,
   bilateral,
@@ -207,7 +215,7 @@ describe('options', () => {
   });
 
   test('what belongs to the other half is refused', async () => {
-    await expect(DenseCrf.create(image, { iterations: 3 } as object)).rejects.toMatchObject(refusal(/"iterations"/));
+    await expect(DenseCrf.create(image, { marginals: false } as object)).rejects.toMatchObject(refusal(/"marginals"/));
     await using crf = await DenseCrf.create(image);
     await expect(crf.infer(unary, { pairwise } as object)).rejects.toMatchObject(refusal(/"pairwise"/));
   });
@@ -375,4 +383,11 @@ describe('abort', () => {
     await expect(denseCrf(image, { unary: energies.map(() => Number.NaN) }, { signal })).rejects.toThrow();
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
+});
+
+test('what create is told of iterations and tolerance holds for infer, unless infer is told otherwise', async () => {
+  const crf = await DenseCrf.create(image, { ...crfPresets.pydensecrf, tolerance: 0 });
+  expect((await crf.infer(unary)).iterations).toBe(5);
+  expect((await crf.infer(unary, { iterations: 2 })).iterations).toBe(2);
+  await crf.close();
 });
