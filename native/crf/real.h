@@ -18,9 +18,9 @@
 
 namespace deeplab {
 
-// The integers that have a Real's bits: what a comparison of vectors gives.
+// The integers that have a Real's bits: of vectors, what a comparison gives.
 template <typename Real>
-using BitsOf = std::conditional_t<std::is_same_v<Real, float>, int32_t, decltype(Real{} < Real{})>;
+using BitsOf = std::conditional_t<std::is_same_v<Real, float>, uint32_t, decltype(Real{} < Real{})>;
 
 template <typename To, typename From>
 DEEPLAB_INLINE To reinterpret_bits(const From& from) {
