@@ -35,7 +35,7 @@ DEEPLAB_INLINE Real log_positive(Real x) {
   // x = m * 2^e with m in [0.5, 1); then m in [sqrt 1/2, sqrt 2).
   const Bits exponent_bits = (bits >> 23) - 126;
   Real m = reinterpret_bits<Real>(Bits((bits & 0x007fffff) | 0x3f000000));
-  Real e = reinterpret_bits<Real>(Bits(exponent_bits + reinterpret_bits<uint32_t>(kIntegerMagic))) - kIntegerMagic;
+  Real e = reinterpret_bits<Real>(Bits(exponent_bits + kIntegerMagicBits)) - kIntegerMagic;
   const Real root = zero + 0.707106781f;
   e = m < root ? e - 1.0f : e;
   m = m < root ? m + m - 1.0f : m - 1.0f;

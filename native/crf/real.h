@@ -33,6 +33,7 @@ DEEPLAB_INLINE To reinterpret_bits(const From& from) {
 // Adding this to a float shifts its fraction out, to the nearest integer, and leaves that integer in its low bits:
 // 1.5 * 2^23, for numbers within 2^22 of zero.
 constexpr float kIntegerMagic = 12582912.0f;
+constexpr uint32_t kIntegerMagicBits = 0x4b400000;
 
 // To the nearest integer, ties to even.
 template <typename Real>

@@ -8,9 +8,7 @@
 namespace deeplab {
 
 void Worker::start(Job job, Done started, std::function<void()> finish) {
-  thread_ = std::thread([this, first = Entry{0, std::move(job), std::move(started)}, finish = std::move(finish)] {
-    thread_main(first, finish);
-  });
+  thread_ = std::thread(&Worker::thread_main, this, Entry{0, std::move(job), std::move(started)}, std::move(finish));
 }
 
 void Worker::submit(uint64_t id, Job job, Done done) {
@@ -64,9 +62,10 @@ void Worker::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Worker::thread_main(const Entry& first, const std::function<void()>& finish) {
+void Worker::thread_main(Entry first, const std::function<void()>& finish) {
   name_this_thread("deeplab");
   const Status status = run(first.job);
+  first.job = nullptr;  // and what it holds
   first.done(status);
   if (status.ok()) serve();
   finish();

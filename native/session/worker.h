@@ -48,7 +48,7 @@ class Worker {
     Done done;
   };
 
-  void thread_main(const Entry& first, const std::function<void()>& finish);
+  void thread_main(Entry first, const std::function<void()>& finish);
   void serve();
   Status run(const Job& job);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <numeric>
 #include <vector>
 
 #include "backend/cpu/lattice_filter.h"
@@ -15,9 +16,9 @@
 namespace deeplab {
 namespace {
 
-// Features may be this many standard deviations from zero, per dimension together: beyond, floats have no fraction
-// left, and there is no telling where in the lattice a point is.
-constexpr float kMaxElevation = 1 << 20;
+// Elevated coordinates times d + 2, the number of roundings in one, may be this large. Beyond, their sum could be so
+// far from zero that a point would be in no simplex: 2^22 * 2^-24 is a quarter of a step.
+constexpr float kMaxElevation = 1 << 22;
 
 Status out_of_memory() { return error(Code::kOutOfMemory, "a CRF's lattice needs more memory than there is"); }
 
@@ -50,7 +51,9 @@ class Builder {
     DEEPLAB_RETURN_IF_ERROR(lattice_.corners.allocate(splats));
     DEEPLAB_RETURN_IF_ERROR(lattice_.weights.allocate(splats));
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return locate(strip); }));
-    DEEPLAB_RETURN_IF_ERROR(merge());
+    DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return count_splats(strip); }));
+    DEEPLAB_RETURN_IF_ERROR(number_vertices());
+    DEEPLAB_RETURN_IF_ERROR(place_splats());
     DEEPLAB_RETURN_IF_ERROR(lattice_.splats.allocate(splats));
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return fill_splats(strip); }));
     DEEPLAB_RETURN_IF_ERROR(sort());
@@ -143,28 +146,39 @@ class Builder {
     }
   }
 
-  // Numbers the vertices of all strips, and gives each strip its place among each vertex' splats.
-  Status merge() {
-    DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) {
-      DEEPLAB_RETURN_IF_ERROR(strip.next.allocate_zeros(strip.table.size()));
-      for (int64_t i = strip.begin * (d_ + 1); i < strip.end * (d_ + 1); ++i) ++strip.next[lattice_.corners[i]];
-      return strip.number.allocate(strip.table.size());
-    }));
+  // Counts the splats of the strip's vertices.
+  Status count_splats(Strip& strip) {
+    DEEPLAB_RETURN_IF_ERROR(strip.next.allocate_zeros(strip.table.size()));
+    for (int64_t i = strip.begin * (d_ + 1); i < strip.end * (d_ + 1); ++i) ++strip.next[lattice_.corners[i]];
+    return Status();
+  }
+
+  // Merges the strips' tables into one.
+  Status number_vertices() {
     constexpr uint32_t kAhead = 16;
     table_ = std::move(strips_[0].table);
     for (Strip& strip : strips_) {
-      Table& own = &strip == &strips_[0] ? table_ : strip.table;
-      if (&own != &table_) DEEPLAB_RETURN_IF_ERROR(table_.reserve(own.size()));
-      for (uint32_t i = 0; i < strip.number.size(); ++i) {
-        if (i + kAhead < strip.number.size()) table_.prefetch(own.code(i + kAhead));
-        strip.number[i] = &own == &table_ ? i : table_.insert(own.code(i));
+      DEEPLAB_RETURN_IF_ERROR(strip.number.allocate(strip.next.size()));
+      if (&strip == &strips_[0]) {
+        std::iota(strip.number.data(), strip.number.data() + strip.number.size(), 0);
+        continue;
       }
-      if (&own != &table_) own = Table();
+      DEEPLAB_RETURN_IF_ERROR(table_.reserve(strip.table.size()));
+      for (uint32_t i = 0; i < strip.number.size(); ++i) {
+        if (i + kAhead < strip.number.size()) table_.prefetch(strip.table.code(i + kAhead));
+        strip.number[i] = table_.insert(strip.table.code(i));
+      }
+      strip.table = Table();
     }
     if (table_.size() >= Lattice::kChainEnd) {
       return error(Code::kOutOfMemory, "a CRF's lattice would have more than 2^31 vertices");
     }
     lattice_.vertices = table_.size();
+    return Status();
+  }
+
+  // Gives each vertex its place among the splats, and each strip its own in it.
+  Status place_splats() {
     DEEPLAB_RETURN_IF_ERROR(lattice_.splat_begin.allocate_zeros(size_t{lattice_.vertices} + 1));
     uint32_t* begin = lattice_.splat_begin.data();
     for (const Strip& strip : strips_) {
@@ -251,6 +265,8 @@ class Builder {
     Array<float> factor, values;
     DEEPLAB_RETURN_IF_ERROR(factor.allocate(lattice_.points));
     DEEPLAB_RETURN_IF_ERROR(values.allocate(lattice_.vertices));
+    // A point always gives to itself; this is for what rounding makes of features that are far from zero.
+    constexpr float kLeastSum = 1e-20f;
     const int64_t parts = team_.parts();
     const auto begin_of = [&](int64_t part) { return part_begin(lattice_.points, part, parts); };
     team_.run([&](int) {
@@ -265,7 +281,8 @@ class Builder {
         const int64_t begin = begin_of(part), end = begin_of(part + 1);
         lattice_slice(lattice_, values.data(), 1, begin, end, factor.data());
         for (int64_t i = begin; i < end; ++i) {
-          factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(factor[i]) : factor[i]);
+          const float sum = std::max(factor[i], kLeastSum);
+          factor[i] = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(sum) : sum);
         }
         if (kind == CrfNormalization::kBefore) return;
         for (int64_t point = begin; point < end; ++point) {
@@ -310,9 +327,9 @@ Status fit_layout(int d, const float* low, const float* high, CodeLayout* layout
       least[j] -= high[j - 1] * scales[j - 1] * static_cast<float>(j);
       most[j] -= low[j - 1] * scales[j - 1] * static_cast<float>(j);
     }
-    if (!(std::max(std::abs(least[j]), std::abs(most[j])) < kMaxElevation * static_cast<float>(d + 1))) {
-      return error(Code::kInvalidArgument, "Expected features of a CRF's kernel below about a million standard ",
-                   "deviations, but they reach from ", *std::min_element(low, low + d), " to ",
+    if (!(std::max(std::abs(least[j]), std::abs(most[j])) * static_cast<float>(d + 2) < kMaxElevation)) {
+      return error(Code::kInvalidArgument, "Expected features of a CRF's kernel within about 100000 standard ",
+                   "deviations of zero, all together, but they reach from ", *std::min_element(low, low + d), " to ",
                    *std::max_element(high, high + d));
     }
   }
@@ -335,17 +352,17 @@ size_t Lattice::chain_boundary(int axis, size_t index) const {
 }
 
 Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads) {
-  float low[kMaxCrfDimensions], high[kMaxCrfDimensions];
-  DEEPLAB_RETURN_IF_ERROR(feature_ranges(points, low, high));
-  CodeLayout layout;
   const int d = points.term.dimensions;
-  DEEPLAB_RETURN_IF_ERROR(fit_layout(d, low, high, &layout));
+  const size_t corner_bytes = sizeof(uint32_t) + sizeof(float) + sizeof(Lattice::Splat);
+  DEEPLAB_RETURN_IF_ERROR(check_memory(points.count() * (d + 1) * corner_bytes, "a CRF's lattice"));
   if (points.count() >= int64_t{UINT32_MAX} / (d + 1)) {
     return error(Code::kOutOfMemory, "a CRF's lattice of ", points.width, "x", points.height, " pixels and ", d,
                  " features has more corners than 32 bits can number");
   }
-  const size_t splat_bytes = 2 * sizeof(uint32_t) + sizeof(Lattice::Splat);
-  DEEPLAB_RETURN_IF_ERROR(check_memory(points.count() * (d + 1) * splat_bytes, "a CRF's lattice"));
+  float low[kMaxCrfDimensions], high[kMaxCrfDimensions];
+  DEEPLAB_RETURN_IF_ERROR(feature_ranges(points, low, high));
+  CodeLayout layout;
+  DEEPLAB_RETURN_IF_ERROR(fit_layout(d, low, high, &layout));
   auto lattice = std::make_shared<Lattice>();
   Status status;
   if (layout.words <= 1) {

@@ -62,8 +62,4 @@ struct Lattice {
 // Weights include the normalization. Uses `threads` threads; the result does not depend on them.
 Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads);
 
-// As build_lattice for a Gaussian kernel, whose lattice depends on the image's size alone: of the last few, one that
-// exists is taken again.
-Result<std::shared_ptr<const Lattice>> cached_gaussian_lattice(const LatticePoints& points, int threads);
-
 }  // namespace deeplab
