@@ -62,7 +62,7 @@ AlignedBuffer& AlignedBuffer::operator=(AlignedBuffer&& other) noexcept {
   return *this;
 }
 
-// Huge pages need an address and a size that are multiples of theirs: what lies around those is given back.
+// Huge pages lie at multiples of their size: what is mapped before the first is given back, and small pages are the rest.
 Status AlignedBuffer::allocate(size_t bytes) {
   free();
   if (bytes == 0) return Status();
@@ -73,8 +73,9 @@ Status AlignedBuffer::allocate(size_t bytes) {
   size_ = bytes;
   return Status();
 #endif
+  constexpr size_t kPage = 4096;
   constexpr size_t kHugePage = size_t{2} << 20;
-  const size_t mapped = bytes < kHugePage ? bytes : round_up(bytes, kHugePage);
+  const size_t mapped = round_up(bytes, kPage);
   const size_t spare = bytes < kHugePage ? 0 : kHugePage;
   void* const map = mmap(nullptr, mapped + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (map == MAP_FAILED) return error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes");

@@ -39,7 +39,7 @@ class AlignedBuffer {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
-  size_t mapped_ = 0;  // what the system gave, in whole huge pages
+  size_t mapped_ = 0;  // what the system gave, in whole pages
 };
 
 constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
