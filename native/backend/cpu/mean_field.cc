@@ -93,47 +93,17 @@ DEEPLAB_INLINE void add_matrix(const Tile& tile, const FilteredTerm& term) {
 constexpr auto kLarger = [](const auto& a, const auto& b) DEEPLAB_INLINE_LAMBDA { return a > b ? a : b; };
 constexpr auto kSum = [](const auto& a, const auto& b) DEEPLAB_INLINE_LAMBDA { return a + b; };
 
-struct Softmax {
-  float max = 0;  // of the logits
-  float sum = 0;  // of exp(logit - max)
-};
-
-DEEPLAB_INLINE Softmax write_softmax(const float* logits, int64_t stride, float* out) {
-  Softmax softmax{logits[0], 0};
-  for (int64_t c = 0; c < stride; c += 8) softmax.max = kLarger(softmax.max, Slab<8>::load(logits + c).reduce(kLarger));
-  for (int64_t c = 0; c < stride; c += 8) {
-    auto part = Slab<8>::load(logits + c);
-    part.apply([&](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = exp_nonpositive(vector - softmax.max); });
-    softmax.sum += part.reduce(kSum);
-    part.store(out + c);
-  }
-  for (int64_t c = 0; c < stride; ++c) out[c] *= 1.0f / softmax.sum;
-  return softmax;
-}
-
-// The same for a row that is one slab, in registers.
-template <typename Row>
-DEEPLAB_INLINE Softmax write_softmax(const float* logits, float* out) {
-  Row row = Row::load(logits);
-  const float max = row.reduce(kLarger);
-  row.apply([max](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = exp_nonpositive(vector - max); });
-  const float sum = row.reduce(kSum);
-  const float scale = 1.0f / sum;
-  row.apply([scale](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = vector * scale; });
-  row.store(out);
-  return {max, sum};
-}
-
-// log Q is the logit minus max + log sum, so that no logarithm of a class is needed.
-void add_energy(const MeanFieldStep& step, int64_t point, const float* logits, const Softmax& softmax,
-                const float* updated, FreeEnergy* energy) {
+// `shifted` are logits less their largest one: log Q is that minus the logarithm of `sum`, so that no class needs one.
+void add_energy(const MeanFieldStep& step, int64_t point, const float* shifted, float sum, FreeEnergy* energy) {
   const float* unary = step.unary + point * step.stride;
-  const double log_sum = softmax.max + std::log(static_cast<double>(softmax.sum));
-  double sum = 0;
+  const float* updated = step.updated + point * step.stride;
+  const double log_sum = std::log(static_cast<double>(sum));
+  double total = 0;
   for (int64_t c = 0; c < step.classes; ++c) {
-    sum += static_cast<double>(updated[c]) * (static_cast<double>(unary[c]) + static_cast<double>(logits[c]) - log_sum);
+    total +=
+        static_cast<double>(updated[c]) * (static_cast<double>(unary[c]) + static_cast<double>(shifted[c]) - log_sum);
   }
-  energy->unary_and_entropy += sum;
+  energy->unary_and_entropy += total;
 }
 
 // The messages are what the logits have besides -U.
@@ -150,21 +120,43 @@ void add_pairwise_energy(const Tile& tile, FreeEnergy* energy) {
   }
 }
 
-DEEPLAB_INLINE void update_marginals(const Tile& tile, FreeEnergy* energy) {
-  const auto update = [&](const auto& write) DEEPLAB_INLINE_LAMBDA {
-    for (int64_t i = 0; i < tile.count; ++i) {
-      const float* logits = tile.logits + i * tile.step.stride;
-      float* updated = tile.step.updated + (tile.first + i) * tile.step.stride;
-      const Softmax softmax = write(logits, updated);
-      if (energy != nullptr) add_energy(tile.step, tile.first + i, logits, softmax, updated, energy);
-    }
-  };
-  const int64_t stride = tile.step.stride;
-  if (stride > 32) return update([stride](const float* l, float* q) { return write_softmax(l, stride, q); });
-  for_each_slab(stride, [&](auto slab, int64_t, int64_t) DEEPLAB_INLINE_LAMBDA {
-    using Row = decltype(slab);
-    update([](const float* l, float* q) DEEPLAB_INLINE_LAMBDA { return write_softmax<Row>(l, q); });
+// body(slab, i, at) for every slab of every row of logits: of point i of the tile, at `at` of its floats.
+template <typename Body>
+DEEPLAB_INLINE void for_each_row(const Tile& tile, const Body& body) {
+  for_each_slab(tile.step.stride, [&](auto slab, int64_t offset, int64_t stride) DEEPLAB_INLINE_LAMBDA {
+    for (int64_t i = 0; i < tile.count; ++i) body(slab, i, i * stride + offset);
   });
+}
+
+// Q = softmax of the logits, in passes over the tile: what is one number for each row has latency that others hide.
+DEEPLAB_INLINE void update_marginals(const Tile& tile, FreeEnergy* energy) {
+  const MeanFieldStep& step = tile.step;
+  float* const updated = step.updated + tile.first * step.stride;
+  float max[kTile], sum[kTile] = {}, powers[kTile * kMaxStride];
+  std::fill_n(max, kTile, -kPaddingEnergy);
+  for_each_row(tile, [&](auto slab, int64_t i, int64_t at) DEEPLAB_INLINE_LAMBDA {
+    max[i] = kLarger(max[i], slab.load(tile.logits + at).reduce(kLarger));
+  });
+  for_each_row(tile, [&](auto slab, int64_t i, int64_t at) DEEPLAB_INLINE_LAMBDA {
+    slab = slab.load(tile.logits + at);
+    slab.apply([&](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = vector - max[i]; });
+    slab.store(tile.logits + at);
+  });
+  const int64_t floats = tile.count * step.stride;
+  std::fill(tile.logits + floats, tile.logits + (floats + kLanes - 1) / kLanes * kLanes, 0.0f);
+  for (int64_t i = 0; i < floats; i += kLanes) store(powers + i, exp_nonpositive(load(tile.logits + i)));
+  for_each_row(tile, [&](auto slab, int64_t i, int64_t at)
+                         DEEPLAB_INLINE_LAMBDA { sum[i] += slab.load(powers + at).reduce(kSum); });
+  for_each_row(tile, [&](auto slab, int64_t i, int64_t at) DEEPLAB_INLINE_LAMBDA {
+    const float scale = 1.0f / sum[i];
+    slab = slab.load(powers + at);
+    slab.apply([scale](auto& vector) DEEPLAB_INLINE_LAMBDA { vector = vector * scale; });
+    slab.store(updated + at);
+  });
+  if (energy == nullptr) return;
+  for (int64_t i = 0; i < tile.count; ++i) {
+    add_energy(step, tile.first + i, tile.logits + i * step.stride, sum[i], energy);
+  }
 }
 
 }  // namespace
