@@ -10,10 +10,6 @@
 namespace deeplab {
 namespace {
 
-void throw_if_error(Napi::Env env, const Status& status) {
-  if (!status.ok()) throw to_error(env, status);
-}
-
 template <typename Element, typename JsArray>
 Array<Element> copy(const JsArray& array) {
   Array<Element> copied;
@@ -137,28 +133,18 @@ Napi::Value CrfObject::infer(const Napi::CallbackInfo& info) {
 
   const Napi::Object result = allocate_result(env, request, points, marginals, divergence, &request.output);
   request.id = next_id_++;
-  Napi::Object handle = Napi::Object::New(env);
-  handle["id"] = static_cast<double>(request.id);
-  auto pending = Environment::of(env).start_promise(env, result, info.This().As<Napi::Object>());
-  handle["result"] = pending.promise;
-  request.done = std::move(pending.settle);
+  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>());
+  request.done = std::move(started.settle);
   session.submit(std::move(request));
-  return handle;
+  return started.handle;
 }
 
 Napi::Value CrfObject::cancel(const Napi::CallbackInfo& info) {
-  const auto id = static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53));
-  session(info.Env()).worker().cancel(id);
-  return info.Env().Undefined();
+  return cancel_request(info, session(info.Env()).worker());
 }
 
 Napi::Value CrfObject::close(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  CrfSession& session = this->session(env);
-  const Napi::Object nothing = Napi::Object::New(env);
-  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
-  session.worker().close([settle = std::move(pending.settle)] { settle(Status()); });
-  return pending.promise;
+  return close_worker(info, session(info.Env()).worker());
 }
 
 }  // namespace deeplab

@@ -1,5 +1,7 @@
 #include "addon/environment.h"
 
+#include "addon/convert.h"
+
 namespace deeplab {
 namespace {
 
@@ -70,6 +72,14 @@ Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object resu
   return {deferred.Promise(), std::move(settle)};
 }
 
+Environment::Request Environment::start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner) {
+  Napi::Object handle = Napi::Object::New(env);
+  handle["id"] = static_cast<double>(id);
+  auto pending = start_promise(env, result, owner);
+  handle["result"] = pending.promise;
+  return {handle, std::move(pending.settle)};
+}
+
 void Environment::settle(Napi::Env env, uint64_t key, const Status& status) {
   auto node = waiting_.extract(key);
   if (node.empty()) return;
@@ -80,6 +90,23 @@ void Environment::settle(Napi::Env env, uint64_t key, const Status& status) {
   } else {
     waiting.deferred.Reject(to_error(env, status).Value());
   }
+}
+
+Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker) {
+  worker.cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
+  return info.Env().Undefined();
+}
+
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker) {
+  const Napi::Env env = info.Env();
+  const Napi::Object nothing = Napi::Object::New(env);
+  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
+  worker.close([settle = std::move(pending.settle)] { settle(Status()); });
+  return pending.promise;
+}
+
+void throw_if_error(Napi::Env env, const Status& status) {
+  if (!status.ok()) throw to_error(env, status);
 }
 
 Napi::Error to_error(Napi::Env env, const Status& status) {

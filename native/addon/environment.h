@@ -49,6 +49,13 @@ class Environment {
   };
   Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner);
 
+  // The { id, result } of a request, and the callback that settles it.
+  struct Request {
+    Napi::Object handle;
+    std::function<void(const Status&)> settle;
+  };
+  Request start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner);
+
   // Workers to stop at the environment's end. Shared, because objects are finalized after this one.
   using Workers = std::set<Worker*>;
   const std::shared_ptr<Workers> workers = std::make_shared<Workers>();
@@ -71,7 +78,12 @@ class Environment {
   uint64_t next_key_ = 0;
 };
 
+// The methods cancel(id) and close() of an object whose work `worker` does.
+Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker);
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker);
+
 // A JavaScript error with the status' code and message; lib/native.ts makes it a DeepLabError.
 Napi::Error to_error(Napi::Env env, const Status& status);
+void throw_if_error(Napi::Env env, const Status& status);
 
 }  // namespace deeplab

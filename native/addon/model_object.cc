@@ -106,35 +106,24 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   if (!options.Get("crf").IsUndefined()) request.crf = crf_parameters_argument(options.Get("crf"));
 
   const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));
-  const Status memory = check_memory(request.image.elements() + result_bytes, "the result");
-  if (!memory.ok()) throw to_error(env, memory);
+  throw_if_error(env, check_memory(request.image.elements() + result_bytes, "the result"));
 
   const Napi::Object result = allocate_result(env, request.image, classes, logits, &request.output);
   const uint8_t* pixels = info[0].As<Napi::Uint8Array>().Data();
   request.pixels.assign(pixels, pixels + request.image.elements());
   request.id = next_id_++;
-
-  Napi::Object handle = Napi::Object::New(env);
-  handle["id"] = static_cast<double>(request.id);
-  auto pending = Environment::of(env).start_promise(env, result, info.This().As<Napi::Object>());
-  handle["result"] = pending.promise;
-  request.done = std::move(pending.settle);
+  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>());
+  request.done = std::move(started.settle);
   session.submit(std::move(request));
-  return handle;
+  return started.handle;
 }
 
 Napi::Value ModelObject::cancel(const Napi::CallbackInfo& info) {
-  session(info.Env()).worker().cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
-  return info.Env().Undefined();
+  return cancel_request(info, session(info.Env()).worker());
 }
 
 Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Session& session = this->session(env);
-  const Napi::Object nothing = Napi::Object::New(env);
-  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
-  session.worker().close([settle = std::move(pending.settle)] { settle(Status()); });
-  return pending.promise;
+  return close_worker(info, session(info.Env()).worker());
 }
 
 }  // namespace deeplab

@@ -21,7 +21,7 @@ void keep_least(std::atomic<int64_t>& least, int64_t value) {
   for (int64_t known = least; value < known && !least.compare_exchange_weak(known, value);) continue;
 }
 
-// Sixteen points of [classes,points], from `first` on, into rows. Returns which lanes hold something unacceptable.
+// Sixteen points of [classes,points], from `first` on, into rows of what `convert` makes of them.
 template <typename Convert>
 DEEPLAB_INLINE void write_rows(const CrfUnary& unary, int64_t points, int64_t first, int64_t count, float* rows,
                                const Convert& convert) {

@@ -94,7 +94,7 @@ struct CodeLayout {
     return code;
   }
 
-  // The code of a step by `sign` in every coordinate; the last one, which is not stored, is what the others leave.
+  // The code of a step by one in every coordinate; the last one, which is not stored, is what the others leave.
   template <int kWords>
   VertexCode<kWords> ones() const {
     VertexCode<kWords> code;
@@ -120,7 +120,7 @@ class VertexTable {
 
   Status allocate() { return grow(size_t{1} << 12); }
 
-  // Of `code`, which is given a number if it has none. `grow_if_full` must have succeeded since the last insertion.
+  // Of `code`, which is given a number if it has none. There must be room: see `reserve`.
   uint32_t insert(const Key& code) {
     const uint64_t hash = code.hash();
     for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
