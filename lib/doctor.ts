@@ -23,8 +23,8 @@ export interface Diagnosis extends NativeSystem {
  * ```ts
  * import { doctor } from 'deeplab';
  *
- * const { cpu, autoPrecision, gpu } = await doctor();
- * console.log(cpu.name, autoPrecision, gpu.available ? 'with a GPU' : gpu.reason);
+ * const { cpu, autoPrecision, cuda } = await doctor();
+ * console.log(cpu.name, autoPrecision, cuda.gpus[0]?.name ?? cuda.reason);
  * ```
  */
 export async function doctor(): Promise<Diagnosis> {
@@ -34,7 +34,7 @@ export async function doctor(): Promise<Diagnosis> {
       version,
       node: process.version,
       platform: `${process.platform}-${process.arch}`,
-      ...addon.system(),
+      ...addon.system(''),
     };
   } catch (error) {
     throw fromNative(error);
@@ -43,7 +43,7 @@ export async function doctor(): Promise<Diagnosis> {
 
 /** A diagnosis as text, one line per subject. */
 export function formatDoctor(diagnosis: Diagnosis): string {
-  const { cpu, onednn, memory, gpu } = diagnosis;
+  const { cpu, onednn, memory, cuda } = diagnosis;
   const subjects: readonly (readonly [string, string])[] = [
     ['deeplab', diagnosis.version],
     ['node', `${diagnosis.node} ${diagnosis.platform}`],
@@ -51,7 +51,7 @@ export function formatDoctor(diagnosis: Diagnosis): string {
     ['oneDNN', `${onednn.version}, ${onednn.isa}`],
     ['precisions', `${diagnosis.precisions.join(' ')} (auto: ${diagnosis.autoPrecision})`],
     ['memory', `${formatBytes(memory.availableBytes)} available of ${formatBytes(memory.totalBytes)}`],
-    ['gpu', gpu.available ? 'available' : `none: ${gpu.reason}`],
+    ['gpu', cuda.reason === '' ? 'available' : `none: ${cuda.reason}`],
   ];
   return subjects.map(([subject, finding]) => `${subject.padEnd(12)}${finding}`).join('\n');
 }

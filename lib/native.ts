@@ -4,15 +4,20 @@
 import path from 'node:path';
 import { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 
+/** Precisions that networks are computed in; which of them there are depends on the device. */
+export type Precision = 'f32' | 'tf32' | 'bf16' | 'f16';
+
 /** Options of a load, all decided: lib/deeplab.ts validates and fills in the defaults. */
 export interface NativeLoadOptions {
   readonly device: string;
-  readonly precision: 'auto' | 'f32' | 'bf16';
+  readonly precision: 'auto' | Precision;
   /** Threads that one inference may use; at least 1. */
   readonly threads: number;
   readonly winograd: boolean;
   /** Number of image sizes whose compiled networks are kept. */
   readonly cacheSize: number;
+  /** Folder to look for cuDNN in first; empty: none. */
+  readonly cudnn: string;
 }
 
 /** What the header of a weights file says, parsed and validated natively. */
@@ -98,7 +103,7 @@ export interface NativeCrf {
 
 export interface NativeModelInfo extends NativeModelConfig {
   readonly device: string;
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   readonly threads: number;
 }
 
@@ -153,13 +158,64 @@ export interface NativeInspection extends NativeModelConfig {
   readonly activationBytesWithoutReuse: number;
 }
 
+/** One GPU, and whether it can be used. */
+export interface NativeGpu {
+  /** As the option `device` takes it, such as `cuda:0`. */
+  readonly device: string;
+  readonly name: string;
+  /** Such as `9.0`. */
+  readonly computeCapability: string;
+  readonly totalBytes: number;
+  readonly availableBytes: number;
+  readonly precisions: readonly Precision[];
+  /** Why it cannot be used; empty if it can. */
+  readonly reason: string;
+}
+
+/** The CUDA backend and what it needs. */
+export interface NativeCuda {
+  /** Why no GPU can be used, with what to do about it; empty if one can. */
+  readonly reason: string;
+  /** Path of deeplab_cuda.so; empty if it could not be opened. */
+  readonly library: string;
+  /** The newest CUDA version that the driver knows, such as `13.0`; empty without a driver. */
+  readonly driver: string;
+  /** The CUDA version that deeplab_cuda.so was built with; empty without it. */
+  readonly runtime: string;
+  /** Version of cuDNN, such as `9.24.0`, and where it is; empty without it. */
+  readonly cudnn: string;
+  readonly cudnnPath: string;
+  readonly gpus: readonly NativeGpu[];
+}
+
 export interface NativeSystem {
   readonly cpu: { readonly name: string; readonly cores: number; readonly features: readonly string[] };
   readonly onednn: { readonly version: string; readonly isa: string };
-  readonly precisions: readonly ('f32' | 'bf16')[];
-  readonly autoPrecision: 'f32' | 'bf16';
+  /** Of the CPU. */
+  readonly precisions: readonly Precision[];
+  readonly autoPrecision: Precision;
   readonly memory: { readonly totalBytes: number; readonly availableBytes: number };
-  readonly gpu: { readonly available: boolean; readonly reason: string };
+  readonly cuda: NativeCuda;
+}
+
+/** What a device runs for a layer. */
+export interface NativeLayerPlan {
+  readonly layer: string;
+  /** The library's own name of it, "winograd+...", "loop" or "kernel". */
+  readonly implementation: string;
+  /** As timed when it was chosen; 0 where nothing was timed. */
+  readonly milliseconds: number;
+}
+
+/** What `deeplab tune` did for one image size. */
+export interface NativeTuning {
+  readonly device: string;
+  readonly precision: Precision;
+  /** Plans that were timed now; those of the other convolutions were in the cache. */
+  readonly timed: number;
+  /** The folder of the cache. */
+  readonly cache: string;
+  readonly layers: readonly NativeLayerPlan[];
 }
 
 interface NativeAddon {
@@ -168,7 +224,7 @@ interface NativeAddon {
   /** The implementation that was chosen for each layer, as [layer, oneDNN's name or "winograd+..." or "loop"]. */
   cpuImplementations(
     path: string,
-    precision: 'f32' | 'bf16',
+    precision: Precision,
     winograd: boolean,
     width: number,
     height: number,
@@ -182,9 +238,22 @@ interface NativeAddon {
     width: number,
     height: number,
     channels: number,
-    options: Pick<NativeCrfOptions, 'pairwise' | 'coordinates'> & { readonly threads: number },
+    options: Pick<NativeCrfOptions, 'pairwise' | 'coordinates'> &
+      Pick<NativeLoadOptions, 'device' | 'threads' | 'cudnn'>,
   ): Promise<NativeCrf>;
-  system(): NativeSystem;
+  /**
+   * Times the plans of a model's convolutions on a GPU, for `batch` images of a size at once, and keeps the fastest in the
+   * cache on disk; on a thread of its own. ERR_DEVICE_UNAVAILABLE on a CPU, which times nothing.
+   */
+  tuneModel(
+    path: string,
+    width: number,
+    height: number,
+    batch: number,
+    options: Pick<NativeLoadOptions, 'device' | 'precision' | 'winograd' | 'cudnn'>,
+  ): Promise<NativeTuning>;
+  /** `cudnn` as in NativeLoadOptions. */
+  system(cudnn: string): NativeSystem;
 }
 
 let addon: NativeAddon | undefined;

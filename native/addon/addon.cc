@@ -7,6 +7,7 @@
 #include "addon/environment.h"
 #include "addon/model_object.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_library.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "graph/cost.h"
@@ -56,17 +57,47 @@ Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   options.precision = precision_argument(info[1]).value_or(cpu_backend()->auto_precision());
   options.winograd = info[2].ToBoolean();
   options.threads = available_cores();
-  auto layers = cpu_implementations(model.graph, model.file, options,
-                                    image_argument(info[3], info[4], Napi::Number::New(env, 3)));
-  if (!layers.ok()) throw to_error(env, layers.status());
-  Napi::Array result = Napi::Array::New(env, layers->size());
-  for (uint32_t i = 0; i < layers->size(); ++i) {
-    result[i] = to_array(env, std::vector<std::string>{(*layers)[i].layer, (*layers)[i].implementation});
+  auto network = cpu_backend()->load(model.graph, model.file, options);
+  if (!network.ok()) throw to_error(env, network.status());
+  auto executable = (*network)->compile(image_argument(info[3], info[4], Napi::Number::New(env, 3)));
+  if (!executable.ok()) throw to_error(env, executable.status());
+  const auto layers = (*executable)->layers();
+  Napi::Array result = Napi::Array::New(env, layers.size());
+  for (uint32_t i = 0; i < layers.size(); ++i) {
+    result[i] = to_array(env, std::vector<std::string>{layers[i].layer, layers[i].implementation});
   }
   return result;
 }
 
-// system(): NativeSystem
+Napi::Object to_object(Napi::Env env, const GpuDescription& gpu) {
+  std::vector<std::string> precisions;
+  for (const Precision precision : gpu.precisions) precisions.push_back(precision_name(precision));
+  Napi::Object object = Napi::Object::New(env);
+  object["device"] = "cuda:" + std::to_string(gpu.index);
+  object["name"] = gpu.name;
+  object["computeCapability"] = gpu.compute_capability;
+  object["totalBytes"] = static_cast<double>(gpu.total_bytes);
+  object["availableBytes"] = static_cast<double>(gpu.available_bytes);
+  object["precisions"] = to_array(env, precisions);
+  object["reason"] = gpu.reason;
+  return object;
+}
+
+Napi::Object to_object(Napi::Env env, const CudaDescription& cuda) {
+  Napi::Array gpus = Napi::Array::New(env, cuda.gpus.size());
+  for (uint32_t i = 0; i < cuda.gpus.size(); ++i) gpus[i] = to_object(env, cuda.gpus[i]);
+  Napi::Object object = Napi::Object::New(env);
+  object["reason"] = cuda.reason;
+  object["library"] = cuda.library;
+  object["driver"] = cuda.driver;
+  object["runtime"] = cuda.runtime;
+  object["cudnn"] = cuda.cudnn;
+  object["cudnnPath"] = cuda.cudnn_path;
+  object["gpus"] = gpus;
+  return object;
+}
+
+// system(cudnn): NativeSystem
 Napi::Value describe_system(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CpuDescription description = describe_cpu();
@@ -83,9 +114,7 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   Napi::Object memory = Napi::Object::New(env);
   memory["totalBytes"] = static_cast<double>(system.total_bytes);
   memory["availableBytes"] = static_cast<double>(system.available_bytes);
-  Napi::Object gpu = Napi::Object::New(env);
-  gpu["available"] = false;
-  gpu["reason"] = gpu_missing_reason();
+  const CudaDescription found = describe_cuda(info[0].IsUndefined() ? "" : string_argument(info[0], "cudnn"));
 
   Napi::Object result = Napi::Object::New(env);
   result["cpu"] = cpu;
@@ -93,7 +122,7 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   result["precisions"] = to_array(env, precisions);
   result["autoPrecision"] = precision_name(cpu_backend()->auto_precision());
   result["memory"] = memory;
-  result["gpu"] = gpu;
+  result["cuda"] = to_object(env, found);
   return result;
 }
 

@@ -1,20 +1,46 @@
 #include "backend/backend.h"
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda_library.h"
 
 namespace deeplab {
+namespace {
 
-const char* precision_name(Precision precision) { return precision == Precision::kBF16 ? "bf16" : "f32"; }
+// "cuda" -> -1, the first that can compute; "cuda:N" -> N; anything else -> nothing.
+std::optional<int> gpu_index(const std::string& device) {
+  if (device == "cuda") return -1;
+  constexpr size_t kPrefix = 5, kMostDigits = 4;
+  if (device.rfind("cuda:", 0) != 0 || device.size() == kPrefix || device.size() > kPrefix + kMostDigits) return {};
+  if (device.find_first_not_of("0123456789", kPrefix) != std::string::npos) return {};
+  return std::stoi(device.substr(kPrefix));
+}
 
-std::string gpu_missing_reason() { return "this version of deeplab has no CUDA backend: it computes on the CPU"; }
+}  // namespace
 
-Result<Backend*> find_backend(const std::string& device) {
-  if (device == "auto" || device == "cpu") return cpu_backend();
-  if (device.rfind("cuda", 0) == 0) {
-    return error(Code::kDeviceUnavailable, "device '", device, "' cannot be had: ", gpu_missing_reason());
+const char* precision_name(Precision precision) {
+  switch (precision) {
+    case Precision::kF32: return "f32";
+    case Precision::kTF32: return "tf32";
+    case Precision::kBF16: return "bf16";
+    case Precision::kF16: return "f16";
   }
-  return error(Code::kInvalidArgument, "expected 'auto', 'cpu', 'cuda' or 'cuda:N' for device, received '", device,
-               "'");
+  return "f32";
+}
+
+Result<Backend*> find_backend(const std::string& device, const std::string& cudnn) {
+  if (device == "cpu") return cpu_backend();
+  if (device == "auto") {
+    auto gpu = cuda_backend(-1, cudnn);
+    return gpu.ok() ? *gpu : cpu_backend();
+  }
+  const auto index = gpu_index(device);
+  if (!index) {
+    return error(Code::kInvalidArgument, "expected 'auto', 'cpu', 'cuda' or 'cuda:N' for device, received '", device,
+                 "'");
+  }
+  auto gpu = cuda_backend(*index, cudnn);
+  if (gpu.ok() || gpu.status().code() != Code::kDeviceUnavailable) return gpu;
+  return error(Code::kDeviceUnavailable, "device '", device, "' cannot be had: ", gpu.status().message());
 }
 
 }  // namespace deeplab

@@ -2,7 +2,7 @@
 // image size into an Executable; an Executable runs from uint8 pixels to labels. Whoever runs it (native/session) knows
 // neither the device nor the network.
 //
-// A Network and its Executables are used by one thread at a time.
+// A Network and its Executables are used by one thread at a time. A backend's calls may come from any thread.
 #pragma once
 
 #include <atomic>
@@ -19,7 +19,12 @@
 
 namespace deeplab {
 
-enum class Precision { kF32, kBF16 };
+enum class Precision {
+  kF32,
+  kTF32,  // f32 in memory, products of 10 fraction bits: GPUs from Ampere on
+  kBF16,
+  kF16,
+};
 
 const char* precision_name(Precision precision);
 
@@ -41,12 +46,34 @@ struct RunOutput {
   float* logits = nullptr;    // [N,classes,h,w], the network's own output; null if not wanted
 };
 
+// What a device runs for a layer.
+struct LayerImplementation {
+  std::string layer;
+  std::string implementation;  // the library's own name of it, "winograd+...", "loop" or "kernel"
+  double milliseconds = 0;     // as timed when it was chosen; 0 where nothing was timed
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
-  // `cancelled` is looked at before every layer and CRF iteration; once true, the run ends with ERR_ABORTED.
-  virtual Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) = 0;
+  // Starts a run. Where a device computes by itself, it returns while that goes on: `finish` is then due, and `output`
+  // written only when that returns; `input` may go. Up to kMaxRuns of a network's runs may be under way, whichever of
+  // its executables they are of; they end in the order in which they were started.
+  // `cancelled` is looked at before every layer and CRF iteration of a CPU, and at the start of a GPU's run; once true,
+  // the run ends with ERR_ABORTED.
+  virtual Status start(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) = 0;
+  // Waits for the run that was started first. Not called for one whose start failed.
+  virtual Status finish() = 0;
+
+  Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) {
+    const Status started = start(input, output, cancelled);
+    return started.ok() ? finish() : started;
+  }
+
+  virtual std::vector<LayerImplementation> layers() const = 0;
 };
+
+constexpr int kMaxRuns = 2;
 
 class Network {
  public:
@@ -87,10 +114,8 @@ class Backend {
                                      bool marginals) const = 0;
 };
 
-// Why there is no GPU; what `deeplab doctor` says.
-std::string gpu_missing_reason();
-
-// The backend for "auto", "cpu", "cuda" or "cuda:N". It lives as long as the process.
-Result<Backend*> find_backend(const std::string& device);
+// The backend for "auto" (the first GPU that can compute, else the CPU), "cpu", "cuda" (the first GPU that can compute)
+// or "cuda:N". It lives as long as the process. `cudnn` is a folder to look for cuDNN in first; empty: none.
+Result<Backend*> find_backend(const std::string& device, const std::string& cudnn = "");
 
 }  // namespace deeplab

@@ -11,6 +11,7 @@ const char* code_name(Code code) {
     case Code::kUnsupportedModel: return "ERR_UNSUPPORTED_MODEL";
     case Code::kUnsupportedPrecision: return "ERR_UNSUPPORTED_PRECISION";
     case Code::kDeviceUnavailable: return "ERR_DEVICE_UNAVAILABLE";
+    case Code::kDeviceFailed: return "ERR_DEVICE_FAILED";
     case Code::kOutOfMemory: return "ERR_OUT_OF_MEMORY";
     case Code::kClosed: return "ERR_CLOSED";
     case Code::kAborted: return "ERR_ABORTED";

@@ -17,6 +17,7 @@ enum class Code {
   kUnsupportedModel,
   kUnsupportedPrecision,
   kDeviceUnavailable,
+  kDeviceFailed,
   kOutOfMemory,
   kClosed,
   kAborted,

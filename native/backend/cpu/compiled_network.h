@@ -10,6 +10,7 @@ namespace deeplab {
 struct CompiledNetwork {
   std::vector<Step> steps;  // one per node of the graph, in its order
   std::vector<StepMemory> memory;
+  std::vector<LayerImplementation> layers;
   size_t arena_bytes = 0;
   int64_t classes = 0;  // of the segmentation head
 };

@@ -2,7 +2,6 @@
 
 #include <fstream>
 
-#include "backend/cpu/compiled_network.h"
 #include "backend/cpu/cpu_network.h"
 #include "backend/cpu/dense_crf.h"
 #include "backend/cpu/lattice_filter.h"
@@ -31,6 +30,10 @@ class CpuBackend : public Backend {
 
   Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
+    if (options.precision == Precision::kTF32 || options.precision == Precision::kF16) {
+      return error(Code::kUnsupportedPrecision, precision_name(options.precision),
+                   " is a GPU's precision. On the CPU, 'auto', 'f32' and, with AVX512-BF16 or AMX, 'bf16' work");
+    }
     if (options.precision == Precision::kBF16 && !onednn::has_bf16()) {
       return error(Code::kUnsupportedPrecision, "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
                    onednn::isa_name(), " here. 'auto' and 'f32' work");
@@ -85,19 +88,6 @@ CpuDescription describe_cpu() {
     }
   }
   return cpu;
-}
-
-Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,
-                                                             std::shared_ptr<const Safetensors> weights,
-                                                             const NetworkOptions& options, const Shape& image) {
-  CpuNetwork network(graph, std::move(weights), options);
-  auto compiled = network.compile_steps(image);
-  if (!compiled.ok()) return compiled.status();
-  std::vector<LayerImplementation> layers;
-  for (size_t i = 0; i < compiled->steps.size(); ++i) {
-    layers.push_back({graph.nodes[i].name, compiled->steps[i].implementation});
-  }
-  return layers;
 }
 
 }  // namespace deeplab

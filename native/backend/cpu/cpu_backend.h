@@ -17,14 +17,4 @@ struct CpuDescription {
 
 CpuDescription describe_cpu();
 
-// The implementations that oneDNN chose for the layers of a compiled network, for tests and `deeplab inspect`.
-struct LayerImplementation {
-  std::string layer;
-  std::string implementation;  // as Step::implementation
-};
-
-Result<std::vector<LayerImplementation>> cpu_implementations(const Graph& graph,
-                                                             std::shared_ptr<const Safetensors> weights,
-                                                             const NetworkOptions& options, const Shape& image);
-
 }  // namespace deeplab

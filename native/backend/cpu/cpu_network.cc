@@ -73,7 +73,7 @@ class CpuExecutable : public Executable {
   }
   ~CpuExecutable() override { arena_->remove(network_.arena_bytes); }
 
-  Status run(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
+  Status start(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_);
     omp_set_num_threads(threads_);
     if (input.crf == nullptr) return run_steps(input, output, nullptr, cancelled);
@@ -84,6 +84,9 @@ class CpuExecutable : public Executable {
     DEEPLAB_RETURN_IF_ERROR(run_steps(input, output, unary.data(), cancelled));
     return run_crf(input, output, unary.data(), cancelled);
   }
+  Status finish() override { return Status(); }
+
+  std::vector<LayerImplementation> layers() const override { return network_.layers; }
 
  private:
   Status run_steps(const RunInput& input, const RunOutput& output, float* unary, const std::atomic<bool>& cancelled) {
@@ -140,6 +143,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
     try {
       auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
+      network.layers.push_back({node.name, step->implementation});
       network.steps.push_back(std::move(*step));
     } catch (const dnnl::error& failure) {
       return error(Code::kInternal, "layer ", node.name, ": oneDNN: ", failure.what());

@@ -15,9 +15,10 @@ class CpuNetwork : public Network {
       : graph_(std::move(graph)), file_(std::move(weights)), options_(options) {}
 
   Result<std::unique_ptr<Executable>> compile(const Shape& image) override;
-  Result<CompiledNetwork> compile_steps(const Shape& image);
 
  private:
+  Result<CompiledNetwork> compile_steps(const Shape& image);
+
   Graph graph_;
   std::shared_ptr<const Safetensors> file_;
   NetworkOptions options_;
