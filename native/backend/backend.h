@@ -53,6 +53,13 @@ struct LayerImplementation {
   double milliseconds = 0;     // as timed when it was chosen; 0 where nothing was timed
 };
 
+// How long a GPU took for the parts of a run, by its own clock; zeros on a CPU.
+struct RunTimes {
+  double upload_ms = 0;
+  double compute_ms = 0;
+  double download_ms = 0;
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -71,6 +78,8 @@ class Executable {
   }
 
   virtual std::vector<LayerImplementation> layers() const = 0;
+  // Of the run that was finished last.
+  virtual RunTimes times() const { return {}; }
 };
 
 constexpr int kMaxRuns = 2;

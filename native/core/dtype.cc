@@ -43,4 +43,18 @@ float float_from_f16(uint16_t bits) {
   return float_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
+uint16_t f16_from_float(float value) {
+  const uint32_t bits = bits_from_float(value);
+  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
+  const uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude >= 0x47800000) return sign | 0x7c00;  // 65536 and more
+  // Adding a power of two whose last bit is worth what the result's is makes the addition do the rounding: 2^-1 for
+  // subnormal results, whose last bit is worth 2^-24; else 13 bits are rounded away.
+  if (magnitude < 0x38800000) {  // below 2^-14
+    return sign | static_cast<uint16_t>(bits_from_float(float_from_bits(magnitude) + 0.5f) - 0x3f000000);
+  }
+  const uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
+  return sign | static_cast<uint16_t>((rounded - 0x38000000) >> 13);
+}
+
 }  // namespace deeplab

@@ -39,5 +39,7 @@ inline uint16_t bf16_from_float(float value) {
 
 // IEEE 754 binary16, subnormals, infinities and NaN included.
 float float_from_f16(uint16_t bits);
+// Round to nearest, ties to even; beyond 65504, infinity. The value must not be NaN.
+uint16_t f16_from_float(float value);
 
 }  // namespace deeplab

@@ -62,7 +62,8 @@ AlignedBuffer& AlignedBuffer::operator=(AlignedBuffer&& other) noexcept {
   return *this;
 }
 
-// Huge pages lie at multiples of their size: what is mapped before the first is given back, and small pages are the rest.
+// Huge pages lie at multiples of their size: what is mapped before the first is given back, and small pages are the
+// rest.
 Status AlignedBuffer::allocate(size_t bytes) {
   free();
   if (bytes == 0) return Status();

@@ -41,11 +41,19 @@ struct CrfTerm {
   // Potts weight (1), weight of agreement for each class (classes), or cost of two classes (classes * classes).
   std::vector<float> compatibility;
   CrfNormalization normalization = CrfNormalization::kSymmetric;
+
+  bool operator==(const CrfTerm& other) const {
+    return kernel == other.kernel && deviations == other.deviations && features == other.features &&
+           dimensions == other.dimensions && compatibility == other.compatibility &&
+           normalization == other.normalization;
+  }
 };
 
 struct CrfModel {
   std::vector<CrfTerm> terms;
   CrfCoordinates coordinates = CrfCoordinates::kYX;
+
+  bool operator==(const CrfModel& other) const { return terms == other.terms && coordinates == other.coordinates; }
 };
 
 struct CrfInference {

@@ -38,13 +38,14 @@ Result<GraphCost> graph_cost(const Graph& graph, const Shape& image) {
     cost.layers.push_back(std::move(layer));
   }
 
-  const auto bytes_of = [&](NodeId id) -> size_t {
-    return makes_activation(graph.nodes[id].op) ? (*shapes)[id].elements() * sizeof(float) : 0;
-  };
-  const ActivationBuffers buffers = activation_buffers(graph, bytes_of);
-  cost.activation_bytes = plan_memory(buffers.requests).bytes;
-  for (size_t id = 0; id < graph.nodes.size(); ++id)
-    cost.activation_bytes_without_reuse += bytes_of(static_cast<NodeId>(id));
+  NodeBytes bytes;
+  bytes.scratch.resize(graph.nodes.size());
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    const bool stored = makes_activation(graph.nodes[id].op);
+    bytes.output.push_back(stored ? (*shapes)[id].elements() * sizeof(float) : 0);
+    cost.activation_bytes_without_reuse += bytes.output.back();
+  }
+  cost.activation_bytes = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten).bytes;
   return cost;
 }
 

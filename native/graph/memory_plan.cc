@@ -26,7 +26,7 @@ MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
     size_t offset = 0;
     for (const int j : neighbours) {
       if (offset + request.bytes <= plan.offsets[j]) break;
-      offset = std::max(offset, round_up(plan.offsets[j] + requests[j].bytes, AlignedBuffer::kAlignment));
+      offset = std::max(offset, round_up(plan.offsets[j] + requests[j].bytes, kPlanAlignment));
     }
     plan.offsets[i] = offset;
     plan.bytes = std::max(plan.bytes, offset + request.bytes);
@@ -35,23 +35,39 @@ MemoryPlan plan_memory(const std::vector<BufferRequest>& requests) {
   return plan;
 }
 
-ActivationBuffers activation_buffers(const Graph& graph, const std::function<size_t(NodeId)>& bytes_of) {
+NetworkMemory plan_network_memory(const Graph& graph, const NodeBytes& bytes, ResidualMemory residual) {
+  constexpr int kNone = -1;
   const std::vector<NodeId> last_use = last_uses(graph);
-  ActivationBuffers buffers;
-  buffers.buffer_of.assign(graph.nodes.size(), -1);
-  for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes.size()); ++id) {
+  const auto nodes = static_cast<NodeId>(graph.nodes.size());
+  std::vector<BufferRequest> requests;
+  // Indexes into `requests`; several nodes may have the same buffer.
+  std::vector<int> buffer_of(nodes, kNone), scratch_of(nodes, kNone);
+  for (NodeId id = 0; id < nodes; ++id) {
     const Node& node = graph.nodes[id];
     const auto* conv = std::get_if<Conv2d>(&node.op);
-    if (conv != nullptr && conv->residual) {
-      const int buffer = buffers.buffer_of[node.inputs[1]];
-      buffers.buffer_of[id] = buffer;
-      buffers.requests[buffer].last = std::max<int>(buffers.requests[buffer].last, last_use[id]);
-    } else if (const size_t bytes = bytes_of(id); bytes != 0) {
-      buffers.buffer_of[id] = static_cast<int>(buffers.requests.size());
-      buffers.requests.push_back({bytes, id, last_use[id]});
+    if (residual == ResidualMemory::kOverwritten && conv != nullptr && conv->residual) {
+      const int buffer = buffer_of[id] = buffer_of[node.inputs[1]];
+      requests[buffer].last = std::max<int>(requests[buffer].last, last_use[id]);
+    } else if (bytes.output[id] != 0) {
+      buffer_of[id] = static_cast<int>(requests.size());
+      requests.push_back({bytes.output[id], id, last_use[id]});
     }
   }
-  return buffers;
+  for (NodeId id = 0; id < nodes; ++id) {
+    if (bytes.scratch[id] == 0) continue;
+    scratch_of[id] = static_cast<int>(requests.size());
+    requests.push_back({bytes.scratch[id], id, id});
+  }
+
+  const MemoryPlan plan = plan_memory(requests);
+  const auto offset = [&](int buffer) { return buffer == kNone ? 0 : plan.offsets[buffer]; };
+  NetworkMemory memory{{}, plan.bytes};
+  for (NodeId id = 0; id < nodes; ++id) {
+    StepMemory step{{}, offset(buffer_of[id]), offset(scratch_of[id])};
+    for (const NodeId input : graph.nodes[id].inputs) step.inputs.push_back(offset(buffer_of[input]));
+    memory.steps.push_back(std::move(step));
+  }
+  return memory;
 }
 
 }  // namespace deeplab

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <vector>
 
 #include "core/tensor.h"
 #include "graph/graph.h"
 
 namespace deeplab {
+
+constexpr size_t kPlanAlignment = 256;  // a GPU's, and more than a CPU asks for
 
 // A buffer that is in use from step `first` to step `last`, both included.
 struct BufferRequest {
@@ -18,20 +19,33 @@ struct BufferRequest {
 };
 
 struct MemoryPlan {
-  std::vector<size_t> offsets;  // one per request, multiples of a cache line
+  std::vector<size_t> offsets;  // one per request, multiples of kPlanAlignment
   size_t bytes = 0;             // of the whole block
 };
 
 MemoryPlan plan_memory(const std::vector<BufferRequest>& requests);
 
-// The buffers of a graph's activations. A convolution with a residual writes over the residual, so several nodes may
-// have the same buffer.
-struct ActivationBuffers {
-  std::vector<BufferRequest> requests;
-  std::vector<int> buffer_of;  // per node: index into `requests`, or -1 where bytes_of is zero
+// Where the data of a node's step lie in the block.
+struct StepMemory {
+  std::vector<size_t> inputs;
+  size_t output = 0;
+  size_t scratch = 0;
 };
 
-// `bytes_of` gives the size of a node's output on the device; zero for what does not live in the block.
-ActivationBuffers activation_buffers(const Graph& graph, const std::function<size_t(NodeId)>& bytes_of);
+struct NetworkMemory {
+  std::vector<StepMemory> steps;  // per node
+  size_t bytes = 0;               // of the whole block
+};
+
+// Sizes on the device, per node; zero for what does not live in the block.
+struct NodeBytes {
+  std::vector<size_t> output;
+  std::vector<size_t> scratch;
+};
+
+// Whether a convolution with a residual writes over it, or has memory of its own.
+enum class ResidualMemory { kOverwritten, kKept };
+
+NetworkMemory plan_network_memory(const Graph& graph, const NodeBytes& bytes, ResidualMemory residual);
 
 }  // namespace deeplab

@@ -9,9 +9,8 @@ namespace deeplab {
 
 struct CompiledNetwork {
   std::vector<Step> steps;  // one per node of the graph, in its order
-  std::vector<StepMemory> memory;
   std::vector<LayerImplementation> layers;
-  size_t arena_bytes = 0;
+  NetworkMemory memory;
   int64_t classes = 0;  // of the segmentation head
 };
 

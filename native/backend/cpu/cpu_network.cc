@@ -69,9 +69,9 @@ class CpuExecutable : public Executable {
         classes_(network_.classes),
         arena_(std::move(arena)),
         threads_(threads) {
-    arena_->add(network_.arena_bytes);
+    arena_->add(network_.memory.bytes);
   }
-  ~CpuExecutable() override { arena_->remove(network_.arena_bytes); }
+  ~CpuExecutable() override { arena_->remove(network_.memory.bytes); }
 
   Status start(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_);
@@ -90,13 +90,13 @@ class CpuExecutable : public Executable {
 
  private:
   Status run_steps(const RunInput& input, const RunOutput& output, float* unary, const std::atomic<bool>& cancelled) {
-    auto arena = arena_->acquire(network_.arena_bytes);
+    auto arena = arena_->acquire(network_.memory.bytes);
     if (!arena.ok()) return arena.status();
     const StepContext context{stream_, *arena, input, output, unary};
     try {
       for (size_t i = 0; i < network_.steps.size(); ++i) {
         if (cancelled.load(std::memory_order_relaxed)) return error(Code::kAborted, "the inference was aborted");
-        if (network_.steps[i].run) network_.steps[i].run(context, network_.memory[i]);
+        if (network_.steps[i].run) network_.steps[i].run(context, network_.memory.steps[i]);
       }
       stream_.wait();
     } catch (const dnnl::error& failure) {
@@ -152,23 +152,12 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
   file_->release_pages();
   network.classes = (*shapes)[graph_.nodes.back().inputs[0]].c;
 
-  ActivationBuffers buffers = activation_buffers(
-      graph_, [&](NodeId id) { return activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision); });
-  std::vector<int> scratch(graph_.nodes.size(), -1);
+  NodeBytes bytes;
   for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    if (network.steps[id].scratch_bytes == 0) continue;
-    const int step = static_cast<int>(id);
-    scratch[id] = static_cast<int>(buffers.requests.size());
-    buffers.requests.push_back({network.steps[id].scratch_bytes, step, step});
+    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision));
+    bytes.scratch.push_back(network.steps[id].scratch_bytes);
   }
-  const MemoryPlan plan = plan_memory(buffers.requests);
-  const auto offset = [&](int buffer) { return buffer < 0 ? 0 : plan.offsets[buffer]; };
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    StepMemory memory{{}, offset(buffers.buffer_of[id]), offset(scratch[id])};
-    for (const NodeId input : graph_.nodes[id].inputs) memory.inputs.push_back(offset(buffers.buffer_of[input]));
-    network.memory.push_back(std::move(memory));
-  }
-  network.arena_bytes = plan.bytes;
+  network.memory = plan_network_memory(graph_, bytes, ResidualMemory::kOverwritten);
   return network;
 }
 

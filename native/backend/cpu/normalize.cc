@@ -1,4 +1,4 @@
-#include "backend/cpu/bilinear.h"
+#include "backend/bilinear.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
 

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "backend/cpu/bilinear.h"
+#include "backend/bilinear.h"
 #include "backend/cpu/crf_unary.h"
 #include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/loops.h"
@@ -70,14 +70,10 @@ struct Head {
 }  // namespace
 
 Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry, int threads) {
-  // From image pixels through the resized image to the logits' grid, which covers the padded input.
-  const auto scale = [](int64_t image_size, int64_t resized, int64_t padded, int64_t grid) {
-    return static_cast<double>(resized) / static_cast<double>(image_size) * static_cast<double>(grid) /
-           static_cast<double>(padded);
-  };
-  const Head head{logits, image,
-                  bilinear_taps(image.h, logits.h, scale(image.h, geometry.height, geometry.padded_height, logits.h)),
-                  bilinear_taps(image.w, logits.w, scale(image.w, geometry.width, geometry.padded_width, logits.w))};
+  const Head head{
+      logits, image,
+      bilinear_taps(image.h, logits.h, grid_scale(image.h, geometry.height, geometry.padded_height, logits.h)),
+      bilinear_taps(image.w, logits.w, grid_scale(image.w, geometry.width, geometry.padded_width, logits.w))};
   const size_t row = logits.w * logits.c;
   return {"loop", threads * row * sizeof(float), [head, row](const StepContext& context, const StepMemory& at) {
             const auto* grid = context.at<float>(at.inputs[0]);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "graph/memory_plan.h"
 
 namespace deeplab {
 
@@ -23,13 +24,6 @@ struct StepContext {
   T* at(size_t offset) const {
     return reinterpret_cast<T*>(arena + offset);
   }
-};
-
-// Where a step's data lie in the arena, known once the memory is planned.
-struct StepMemory {
-  std::vector<size_t> inputs;
-  size_t output = 0;
-  size_t scratch = 0;
 };
 
 using Run = std::function<void(const StepContext& context, const StepMemory& memory)>;

@@ -9,13 +9,15 @@
 
 namespace deeplab::cuda {
 
-// y = relu(conv(x) + bias + residual), all NHWC, the kernel [out,kernel,kernel,in] in the precision's element type, the
-// bias [out] in f32, sums in f32.
+// Channels in memory come in eights, the last ones zero: tensor cores take 16 bytes at once.
+constexpr int64_t kChannelMultiple = 8;
+
+// y = relu(conv(x) + bias + residual), all of the precision's element type, activations NHWC, the kernel
+// [out,kernel,kernel,in], the bias [out]; sums in f32.
 struct ConvSpec {
   Precision precision = Precision::kF16;
-  bool f32_output = false;  // else of the precision's element type; so are input and residual
   int64_t n = 1;
-  int64_t in_channels = 0;  // a multiple of 4, and of 8 in f16 and bf16
+  int64_t in_channels = 0;  // both are multiples of kChannelMultiple
   int64_t in_height = 0;
   int64_t in_width = 0;
   int64_t out_channels = 0;
@@ -37,7 +39,7 @@ struct ConvSpec {
 struct ConvArguments {
   const void* input = nullptr;
   const void* kernel = nullptr;
-  const float* bias = nullptr;
+  const void* bias = nullptr;
   const void* residual = nullptr;  // may be `output`
   void* output = nullptr;
   void* workspace = nullptr;
@@ -50,8 +52,9 @@ class Convolution {
   virtual Status run(Stream stream, const ConvArguments& arguments) const = 0;
   // How it is done, in the library's words.
   virtual std::string implementation() const = 0;
-  // As timed when it was chosen; 0 where it was not.
-  virtual double milliseconds() const = 0;
+  // As timed when it was chosen; 0 where it was not. Cached: that was earlier, by this or another process.
+  virtual double milliseconds() const { return 0; }
+  virtual bool cached() const { return false; }
 };
 
 class ConvolutionCompiler {

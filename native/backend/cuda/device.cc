@@ -80,6 +80,42 @@ Status fill(Stream stream, void* to, uint8_t value, size_t bytes) {
 
 Status synchronize(Stream stream) { return check(cudaStreamSynchronize(stream), "the computation"); }
 
+OwnedStream::~OwnedStream() {
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+Status OwnedStream::create() { return check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream"); }
+
+Event::~Event() {
+  if (event_ != nullptr) cudaEventDestroy(event_);
+}
+// A waiting host thread sleeps instead of spinning: the core is the server's.
+Status Event::create() { return check(cudaEventCreateWithFlags(&event_, cudaEventBlockingSync), "an event"); }
+Status Event::record(Stream stream) { return check(cudaEventRecord(event_, stream), "an event"); }
+Status Event::hold(Stream stream) const { return check(cudaStreamWaitEvent(stream, event_), "an event"); }
+Status Event::synchronize() const { return check(cudaEventSynchronize(event_), "the computation"); }
+double Event::milliseconds_until(const Event& end) const {
+  float milliseconds = 0;
+  return cudaEventElapsedTime(&milliseconds, event_, end.event_) == cudaSuccess ? milliseconds : 0;
+}
+
+CapturedGraph::~CapturedGraph() {
+  if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+}
+bool CapturedGraph::is_supported() { return true; }
+Status CapturedGraph::begin(Stream stream) {
+  return check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording a CUDA graph");
+}
+Status CapturedGraph::end(Stream stream) {
+  cudaGraph_t recorded = nullptr;
+  DEEPLAB_RETURN_IF_ERROR(check(cudaStreamEndCapture(stream, &recorded), "recording a CUDA graph"));
+  const cudaError_t result = cudaGraphInstantiate(&graph_, recorded, 0);
+  cudaGraphDestroy(recorded);
+  return check(result, "making a CUDA graph");
+}
+Status CapturedGraph::launch(Stream stream) const {
+  return check(cudaGraphLaunch(graph_, stream), "starting a CUDA graph");
+}
+
 #else
 
 namespace {
@@ -147,6 +183,21 @@ Status fill(Stream, void* to, uint8_t value, size_t bytes) {
 }
 
 Status synchronize(Stream) { return Status(); }
+
+// The host has done everything by the time a call returns.
+OwnedStream::~OwnedStream() = default;
+Status OwnedStream::create() { return Status(); }
+Event::~Event() = default;
+Status Event::create() { return Status(); }
+Status Event::record(Stream) { return Status(); }
+Status Event::hold(Stream) const { return Status(); }
+Status Event::synchronize() const { return Status(); }
+double Event::milliseconds_until(const Event&) const { return 0; }
+CapturedGraph::~CapturedGraph() = default;
+bool CapturedGraph::is_supported() { return false; }
+Status CapturedGraph::begin(Stream) { return error(Code::kInternal, "the host has no CUDA graphs"); }
+Status CapturedGraph::end(Stream) { return error(Code::kInternal, "the host has no CUDA graphs"); }
+Status CapturedGraph::launch(Stream) const { return error(Code::kInternal, "the host has no CUDA graphs"); }
 
 #endif
 

@@ -20,8 +20,12 @@ namespace deeplab::cuda {
 
 #ifdef __CUDACC__
 using Stream = cudaStream_t;
+using EventHandle = cudaEvent_t;
+using GraphHandle = cudaGraphExec_t;
 #else
 using Stream = struct HostStream*;
+using EventHandle = struct HostEvent*;
+using GraphHandle = struct HostGraph*;
 #endif
 
 // Memory of the current device, which the owner must have selected (select_device). Its content is undefined.
@@ -84,6 +88,59 @@ class PinnedBuffer {
 
 // Of this thread, for all calls that follow.
 Status select_device(int index);
+
+// A stream that waits for no other one.
+class OwnedStream {
+ public:
+  OwnedStream() = default;
+  OwnedStream(const OwnedStream&) = delete;
+  OwnedStream& operator=(const OwnedStream&) = delete;
+  ~OwnedStream();
+  Status create();
+  Stream get() const { return stream_; }
+
+ private:
+  Stream stream_ = nullptr;
+};
+
+// A point in a stream's work.
+class Event {
+ public:
+  Event() = default;
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event();
+  Status create();
+  Status record(Stream stream);
+  // What is given to `stream` from now on starts after this point.
+  Status hold(Stream stream) const;
+  // Waits until the point is reached.
+  Status synchronize() const;
+  // From this point to `end`, both reached.
+  double milliseconds_until(const Event& end) const;
+
+ private:
+  EventHandle event_ = nullptr;
+};
+
+// Work that was recorded once and is started as a whole, which costs the host a fraction of starting its kernels.
+class CapturedGraph {
+ public:
+  CapturedGraph() = default;
+  CapturedGraph(const CapturedGraph&) = delete;
+  CapturedGraph& operator=(const CapturedGraph&) = delete;
+  ~CapturedGraph();
+
+  // Whether there are graphs: not on the host.
+  static bool is_supported();
+  // Between these two, the stream records its work instead of doing it. `end` is due even where recording failed.
+  static Status begin(Stream stream);
+  Status end(Stream stream);
+  Status launch(Stream stream) const;
+
+ private:
+  GraphHandle graph_ = nullptr;
+};
 
 Status copy_to_device(Stream stream, void* to, const void* from, size_t bytes);
 Status copy_to_host(Stream stream, void* to, const void* from, size_t bytes);

@@ -14,6 +14,12 @@ struct BilinearTap {
   float fraction = 0;  // value = low + (high - low) * fraction
 };
 
+// Cells of a grid per pixel of an image: the image is resized, then padded, and the grid covers all of that.
+inline double grid_scale(int64_t image, int64_t resized, int64_t padded, int64_t grid) {
+  return static_cast<double>(resized) / static_cast<double>(image) * static_cast<double>(grid) /
+         static_cast<double>(padded);
+}
+
 // `scale` is in input pixels per output pixel.
 inline std::vector<BilinearTap> bilinear_taps(int64_t outputs, int64_t inputs, double scale) {
   std::vector<BilinearTap> taps(outputs);

@@ -1,0 +1,107 @@
+#include "backend/cuda/cuda_network.h"
+
+#include "backend/cuda/cuda_executable.h"
+#include "backend/cuda/element.h"
+
+namespace deeplab::cuda {
+namespace {
+
+// Channels of a node's output in memory. Logits are for the head alone, and not filled up.
+int64_t stored_channels(const Op& op, const Shape& shape, Precision precision) {
+  if (std::holds_alternative<Normalize>(op)) return image_channels(precision);
+  if (std::holds_alternative<ShiftedAdd>(op)) return shape.c;
+  return padded_channels(shape.c);
+}
+
+size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
+  if (!makes_activation(op)) return 0;
+  const size_t element = std::holds_alternative<ShiftedAdd>(op) ? sizeof(float) : element_bytes(precision);
+  return shape.n * shape.h * shape.w * stored_channels(op, shape, precision) * element;
+}
+
+// One overload for each operation that can stand in an optimized graph.
+struct CompileStep {
+  const LayerCompiler& compiler;
+  const Graph& graph;
+  const std::vector<Shape>& shapes;
+  const Node& node;
+  const Shape& output;
+
+  const Shape& input(int i) const { return shapes[node.inputs[i]]; }
+  int64_t in_channels() const { return stored_channels(graph.nodes[node.inputs[0]].op, input(0), compiler.precision); }
+
+  Result<Step> operator()(const Image&) const { return Step{"input"}; }
+  Result<Step> operator()(const Normalize& op) const { return compile_normalize(compiler, op, input(0)); }
+  Result<Step> operator()(const Conv2d& op) const {
+    return compile_convolution(compiler, node.name, op, input(0), in_channels(), output);
+  }
+  Result<Step> operator()(const MaxPool& op) const { return compile_max_pool(compiler, op, input(0), output); }
+  Result<Step> operator()(const AtrousTaps& op) const {
+    return compile_atrous_taps(compiler, node.name, op, input(0), in_channels(), output);
+  }
+  Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(compiler, op, input(0), output); }
+  // The executable does the head, when it knows what is wanted.
+  Result<Step> operator()(const deeplab::SegmentationHead&) const { return Step{"kernel"}; }
+  Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
+  Result<Step> operator()(const Relu&) const { return not_fused(); }
+  Result<Step> operator()(const Add&) const { return not_fused(); }
+
+  Status not_fused() const {
+    return error(Code::kInternal, "layer ", node.name, ": the CUDA backend runs ", op_name(node.op), " only fused");
+  }
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Network>> CudaNetwork::create(int index, const Graph& graph,
+                                                     std::shared_ptr<const Safetensors> file, Precision precision,
+                                                     const MakeCompiler& make_compiler) {
+  DEEPLAB_RETURN_IF_ERROR(select_device(index));
+  std::unique_ptr<CudaNetwork> network(new CudaNetwork(graph, precision));
+  NetworkDevice& device = *network->device_;
+  device.index = index;
+  for (OwnedStream* stream : {&device.compute, &device.upload, &device.download}) {
+    DEEPLAB_RETURN_IF_ERROR(stream->create());
+  }
+  auto compiler = make_compiler(device.compute.get());
+  if (!compiler.ok()) return compiler.status();
+  network->convolutions_ = std::move(*compiler);
+  network->weights_ = std::make_unique<DeviceWeights>(std::move(file), precision, device.compute.get());
+  return std::unique_ptr<Network>(std::move(network));
+}
+
+Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Shape& image) {
+  if (!device_->broken.ok()) return device_->broken;
+  DEEPLAB_RETURN_IF_ERROR(select_device(device_->index));
+  auto shapes = infer_shapes(graph_, image);
+  if (!shapes.ok()) return shapes.status();
+  const LayerCompiler compiler{*convolutions_, *weights_, precision_, device_->compute.get()};
+  CompiledNetwork network;
+  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
+    const Node& node = graph_.nodes[id];
+    auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
+    if (!step.ok()) return step.status();
+    network.names.push_back(node.name);
+    network.steps.push_back(std::move(*step));
+  }
+  weights_->release_pages();
+
+  NodeBytes bytes;
+  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
+    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], precision_));
+    bytes.scratch.push_back(network.steps[id].scratch_bytes);
+  }
+  // That cuDNN may write over a residual that it still reads is not promised.
+  network.memory = plan_network_memory(graph_, bytes, ResidualMemory::kKept);
+
+  const Node& head = graph_.nodes.back();
+  network.logits_offset = network.memory.steps.back().inputs[0];
+  const auto& normalize = std::get<Normalize>(graph_.nodes[head.inputs[1]].op);
+  auto made = SegmentationHead::create(device_->compute.get(), (*shapes)[head.inputs[0]], image,
+                                       input_geometry(normalize.config, image.h, image.w));
+  if (!made.ok()) return made.status();
+  network.head = *made;
+  return make_executable(std::move(network), image, device_);
+}
+
+}  // namespace deeplab::cuda

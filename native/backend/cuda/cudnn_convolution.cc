@@ -1,0 +1,251 @@
+#include "backend/cuda/cudnn_convolution.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "backend/cuda/element.h"
+
+namespace deeplab::cuda {
+namespace {
+
+// More than that, and a plan is not looked at.
+constexpr int64_t kMostWorkspace = int64_t{1} << 30;
+// Plans that are timed of those that cuDNN proposes, its best guesses first; its guess is rarely the best, but the best
+// is rarely far behind.
+constexpr size_t kMostTimed = 24;
+// Executions that are timed as one graph, and how often.
+constexpr int kExecutions = 4;
+constexpr int kRepetitions = 5;
+
+std::string describe(const ConvSpec& spec) {
+  std::ostringstream text;
+  text << precision_name(spec.precision) << " n" << spec.n << " in" << spec.in_channels << "x" << spec.in_height << "x"
+       << spec.in_width << " out" << spec.out_channels << "x" << spec.out_height << "x" << spec.out_width << " k"
+       << spec.kernel << " s" << spec.stride << " d" << spec.dilation << " p" << spec.padding_top << ","
+       << spec.padding_bottom << "," << spec.padding_left << "," << spec.padding_right
+       << (spec.residual ? " residual" : "") << (spec.relu ? " relu" : "");
+  return text.str();
+}
+
+// Numbers from -1 to 1 without a pattern: a matrix product of zeros, or of equal numbers, is faster than one of real
+// ones.
+template <typename T>
+struct FillKernel {
+  T* output;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    auto bits = static_cast<uint32_t>(i) * 2654435761u;
+    bits = (bits ^ (bits >> 15)) * 2246822519u;
+    output[i] = from_float<T>(static_cast<float>(bits >> 8) * 0x1p-23f - 1.0f);
+  }
+};
+
+// Memory for a convolution that is timed.
+class TrialMemory {
+ public:
+  Status allocate(Stream stream, const ConvSpec& spec, int64_t workspace) {
+    const int64_t output = spec.n * spec.out_height * spec.out_width * spec.out_channels;
+    DEEPLAB_RETURN_IF_ERROR(
+        fill_random(stream, spec.precision, spec.n * spec.in_height * spec.in_width * spec.in_channels, &input_));
+    DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision,
+                                        spec.out_channels * spec.kernel * spec.kernel * spec.in_channels, &kernel_));
+    DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision, spec.out_channels, &bias_));
+    if (spec.residual) DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision, output, &residual_));
+    DEEPLAB_RETURN_IF_ERROR(output_.allocate(output * element_bytes(spec.precision), "timing a convolution"));
+    return workspace_.allocate(workspace, "timing a convolution");
+  }
+
+  ConvArguments arguments() const {
+    return {input_.data(), kernel_.data(), bias_.data(), residual_.data(), output_.data(), workspace_.data()};
+  }
+
+ private:
+  static Status fill_random(Stream stream, Precision precision, int64_t count, DeviceBuffer* buffer) {
+    DEEPLAB_RETURN_IF_ERROR(buffer->allocate(count * element_bytes(precision), "timing a convolution"));
+    return with_element(precision, [&](auto element) {
+      return launch(stream, count, FillKernel<decltype(element)>{buffer->as<decltype(element)>()});
+    });
+  }
+
+  DeviceBuffer input_, kernel_, bias_, residual_, output_, workspace_;
+};
+
+class CudnnConvolution : public Convolution {
+ public:
+  CudnnConvolution(const Cudnn& cudnn, std::shared_ptr<cudnnContext> handle, Descriptor plan, int64_t workspace,
+                   std::string implementation, double milliseconds, bool cached)
+      : cudnn_(cudnn),
+        handle_(std::move(handle)),
+        plan_(std::move(plan)),
+        workspace_(workspace),
+        implementation_(std::move(implementation)),
+        milliseconds_(milliseconds),
+        cached_(cached) {}
+
+  size_t workspace_bytes() const override { return workspace_; }
+  std::string implementation() const override { return implementation_; }
+  double milliseconds() const override { return milliseconds_; }
+  bool cached() const override { return cached_; }
+
+  Status run(Stream stream, const ConvArguments& arguments) const override {
+    return execute(cudnn_, handle_.get(), plan_, stream, arguments);
+  }
+
+  static Status execute(const Cudnn& cudnn, cudnnHandle_t handle, const Descriptor& plan, Stream stream,
+                        const ConvArguments& arguments) {
+    std::vector<int64_t> ids = {kInput, kKernel, kBias, kOutput};
+    std::vector<const void*> memory = {arguments.input, arguments.kernel, arguments.bias, arguments.output};
+    if (arguments.residual != nullptr) {
+      ids.push_back(kResidual);
+      memory.push_back(arguments.residual);
+    }
+    auto pack = Builder(&cudnn, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)
+                    .set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids)
+                    .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, memory.data(),
+                         static_cast<int64_t>(memory.size()))
+                    .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, &arguments.workspace)
+                    .finalize();
+    if (!pack.ok()) return pack.status();
+    DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.set_stream(handle, stream), "a convolution's stream"));
+    return cudnn.check(cudnn.execute(handle, plan.get(), pack->get()), "a convolution");
+  }
+
+ private:
+  const Cudnn& cudnn_;
+  const std::shared_ptr<cudnnContext> handle_;
+  const Descriptor plan_;
+  const int64_t workspace_;
+  const std::string implementation_;
+  const double milliseconds_;
+  const bool cached_;
+};
+
+// Of one execution, replayed as part of a graph, as it will be: so a plan that cannot be recorded is not chosen. Gives
+// up on a plan that is far slower than `limit`.
+Result<double> time_plan(const Cudnn& cudnn, cudnnHandle_t handle, const Descriptor& plan, Stream stream,
+                         const ConvArguments& arguments, double limit) {
+  const auto execute = [&] { return CudnnConvolution::execute(cudnn, handle, plan, stream, arguments); };
+  DEEPLAB_RETURN_IF_ERROR(execute());  // loads its kernels
+  DEEPLAB_RETURN_IF_ERROR(synchronize(stream));
+  CapturedGraph graph;
+  DEEPLAB_RETURN_IF_ERROR(CapturedGraph::begin(stream));
+  Status recorded;
+  for (int i = 0; i < kExecutions && recorded.ok(); ++i) recorded = execute();
+  DEEPLAB_RETURN_IF_ERROR(graph.end(stream));
+  DEEPLAB_RETURN_IF_ERROR(recorded);
+  Event begin, end;
+  DEEPLAB_RETURN_IF_ERROR(begin.create());
+  DEEPLAB_RETURN_IF_ERROR(end.create());
+  std::vector<double> times;
+  for (int i = 0; i < kRepetitions; ++i) {
+    DEEPLAB_RETURN_IF_ERROR(begin.record(stream));
+    DEEPLAB_RETURN_IF_ERROR(graph.launch(stream));
+    DEEPLAB_RETURN_IF_ERROR(end.record(stream));
+    DEEPLAB_RETURN_IF_ERROR(end.synchronize());
+    times.push_back(begin.milliseconds_until(end) / kExecutions);
+    if (times.back() > 2 * limit) break;
+  }
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+}  // namespace
+
+struct CudnnCompiler::TimedPlan {
+  Descriptor plan;
+  int64_t engine = 0;
+  double milliseconds = 0;
+};
+
+Result<std::unique_ptr<ConvolutionCompiler>> CudnnCompiler::create(const Cudnn& cudnn, Stream stream, PlanCache cache) {
+  std::unique_ptr<CudnnCompiler> compiler(new CudnnCompiler(cudnn, stream, std::move(cache)));
+  cudnnHandle_t handle = nullptr;
+  DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.create(&handle), "starting on the GPU"));
+  compiler->handle_ = std::shared_ptr<cudnnContext>(handle, cudnn.destroy);
+  auto device = device_properties(cudnn, handle);
+  if (!device.ok()) return device.status();
+  compiler->device_ = std::move(*device);
+  return std::unique_ptr<ConvolutionCompiler>(std::move(compiler));
+}
+
+CudnnCompiler::~CudnnCompiler() = default;
+
+Result<CudnnCompiler::TimedPlan> CudnnCompiler::read(const CachedPlan& cached) const {
+  auto plan = read_plan(cudnn_, device_, cached.json);
+  if (!plan.ok()) return plan.status();
+  return TimedPlan{std::move(*plan), cached.engine, cached.milliseconds};
+}
+
+Result<CudnnCompiler::TimedPlan> CudnnCompiler::fastest(const ConvSpec& spec) const {
+  auto graph = convolution_graph(cudnn_, spec);
+  if (!graph.ok()) return graph.status();
+  auto configs = engine_configs(cudnn_, device_, *graph, spec);
+  if (!configs.ok()) return configs.status();
+
+  TimedPlan best;
+  Status last = error(Code::kDeviceFailed, "cuDNN ", cudnn_.version, " has no engine for ", describe(spec));
+  // Memory as large as the neediest plan asks for is got once; where that much is not to be had, plans that need less
+  // have their turn.
+  std::vector<TimedPlan> plans;
+  std::vector<int64_t> workspaces;
+  for (const EngineConfig& config : *configs) {
+    if (plans.size() == kMostTimed) break;
+    auto plan = make_plan(cudnn_, device_, config);
+    if (!plan.ok()) {
+      last = plan.status();
+      continue;
+    }
+    auto workspace = plan_workspace_bytes(*plan);
+    if (!workspace.ok()) return workspace.status();
+    if (*workspace > kMostWorkspace) continue;
+    plans.push_back({std::move(*plan), config.engine});
+    workspaces.push_back(*workspace);
+  }
+  if (plans.empty()) return last;
+  int64_t most = *std::max_element(workspaces.begin(), workspaces.end());
+  TrialMemory memory;
+  Status allocated = memory.allocate(stream_, spec, most);
+  if (allocated.code() == Code::kOutOfMemory) {
+    most = *std::min_element(workspaces.begin(), workspaces.end());
+    allocated = memory.allocate(stream_, spec, most);
+  }
+  DEEPLAB_RETURN_IF_ERROR(allocated);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    if (workspaces[i] > most) continue;
+    const double limit = best.milliseconds > 0 ? best.milliseconds : 1e9;
+    auto time = time_plan(cudnn_, handle_.get(), plans[i].plan, stream_, memory.arguments(), limit);
+    if (!time.ok()) {
+      last = time.status();
+      continue;
+    }
+    if (best.milliseconds > 0 && *time >= best.milliseconds) continue;
+    best = std::move(plans[i]);
+    best.milliseconds = *time;
+  }
+  if (best.milliseconds == 0) return last;
+  return best;
+}
+
+Result<std::shared_ptr<const Convolution>> CudnnCompiler::compile(const ConvSpec& spec) {
+  const std::string key = describe(spec);
+  if (const auto known = known_.find(key); known != known_.end()) return known->second;
+
+  const auto cached = cache_.find(key);
+  Result<TimedPlan> found = cached ? read(*cached) : error(Code::kNotFound, "not in the cache");
+  const bool was_cached = found.ok();
+  if (!was_cached) found = fastest(spec);
+  if (!found.ok()) return found.status();
+  auto workspace = plan_workspace_bytes(found->plan);
+  if (!workspace.ok()) return workspace.status();
+  if (!was_cached) {
+    auto json = write_plan(found->plan);
+    if (json.ok()) cache_.store(key, {found->engine, found->milliseconds, *json});
+  }
+  const std::string name = "cudnn engine " + std::to_string(found->engine);
+  const auto convolution = std::make_shared<CudnnConvolution>(cudnn_, handle_, std::move(found->plan), *workspace, name,
+                                                              found->milliseconds, was_cached);
+  known_[key] = convolution;
+  return std::shared_ptr<const Convolution>(convolution);
+}
+
+}  // namespace deeplab::cuda

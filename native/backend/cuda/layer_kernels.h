@@ -1,0 +1,105 @@
+// The layers that cuDNN does not do, as kernels: preprocessing, pooling, the ASPP's sum. Activations are NHWC, channels
+// in eights.
+#pragma once
+
+#include <cfloat>
+
+#include "backend/bilinear.h"
+#include "backend/cuda/convolution.h"
+#include "backend/cuda/element.h"
+
+namespace deeplab::cuda {
+
+// uint8 [N,H,W,channels] -> [N,height,width,kOut], a thread for each pixel of the output.
+template <typename T, int kOut>
+struct NormalizeKernel {
+  const uint8_t* pixels;
+  int64_t image_height, image_width, image_channels;
+  int64_t resized_height, resized_width;  // beyond, up to height and width, are zeros
+  int64_t height, width;
+  const BilinearTap* rows;     // [resized_height]
+  const BilinearTap* columns;  // [resized_width]
+  bool bgr;
+  float value_scale;
+  float mean[3], std[3];
+  Eight<T>* output;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const int64_t x = i % width, y = i / width % height, n = i / (width * height);
+    Eight<T> values[kOut / 8];
+    for (int c = 0; c < kOut; ++c) values[c / 8].values[c % 8] = from_float<T>(0.0f);
+    if (x < resized_width && y < resized_height) {
+      const uint8_t* image = pixels + n * image_height * image_width * image_channels;
+      const uint8_t* low_row = image + rows[y].low * image_width * image_channels;
+      const uint8_t* high_row = image + rows[y].high * image_width * image_channels;
+      for (int c = 0; c < 3; ++c) {
+        const int from = image_channels == 1 ? 0 : (bgr ? 2 - c : c);
+        const int64_t low = columns[x].low * image_channels + from, high = columns[x].high * image_channels + from;
+        const float top = low_row[low] + static_cast<float>(low_row[high] - low_row[low]) * columns[x].fraction;
+        const float bottom = high_row[low] + static_cast<float>(high_row[high] - high_row[low]) * columns[x].fraction;
+        const float value = (top + (bottom - top) * rows[y].fraction) * value_scale;
+        values[0].values[c] = from_float<T>((value - mean[c]) / std[c]);
+      }
+    }
+    for (int j = 0; j < kOut / 8; ++j) output[i * (kOut / 8) + j] = values[j];
+  }
+};
+
+// A thread for eight channels of each output pixel. What lies outside the input does not count.
+template <typename T>
+struct MaxPoolKernel {
+  const Eight<T>* input;
+  int64_t in_height, in_width;
+  int64_t height, width, eights;  // of the output
+  int kernel, stride, dilation;
+  int64_t padding_top, padding_left;
+  Eight<T>* output;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const int64_t eight = i % eights, x = i / eights % width, y = i / (eights * width) % height;
+    const int64_t n = i / (eights * width * height);
+    float most[8];
+    for (float& value : most) value = -FLT_MAX;
+    for (int ky = 0; ky < kernel; ++ky) {
+      const int64_t from_y = y * stride - padding_top + ky * dilation;
+      if (from_y < 0 || from_y >= in_height) continue;
+      for (int kx = 0; kx < kernel; ++kx) {
+        const int64_t from_x = x * stride - padding_left + kx * dilation;
+        if (from_x < 0 || from_x >= in_width) continue;
+        const Eight<T> values = input[((n * in_height + from_y) * in_width + from_x) * eights + eight];
+        for (int c = 0; c < 8; ++c) {
+          const float value = to_float(values.values[c]);
+          most[c] = value > most[c] ? value : most[c];
+        }
+      }
+    }
+    Eight<T> result;
+    for (int c = 0; c < 8; ++c) result.values[c] = from_float<T>(most[c]);
+    output[i] = result;
+  }
+};
+
+// Products [N,h,w,stride] of every tap and class -> f32 logits [N,h,w,classes], a thread for each logit.
+template <typename T>
+struct ShiftedAddKernel {
+  const T* products;
+  int64_t stride;
+  const Tap* taps;
+  int64_t tap_count;
+  int64_t height, width, classes;
+  float* logits;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const int64_t c = i % classes, pixel = i / classes;
+    const int64_t x = pixel % width, y = pixel / width % height;
+    float sum = 0;
+    for (int64_t tap = 0; tap < tap_count; ++tap) {
+      const int64_t dy = taps[tap].dy, dx = taps[tap].dx;
+      if (y + dy < 0 || y + dy >= height || x + dx < 0 || x + dx >= width) continue;
+      sum += to_float(products[(pixel + dy * width + dx) * stride + tap * classes + c]);
+    }
+    logits[i] = sum;
+  }
+};
+
+}  // namespace deeplab::cuda

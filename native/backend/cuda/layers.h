@@ -1,0 +1,74 @@
+// A network's layers as steps.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "backend/cuda/convolution.h"
+#include "backend/cuda/step.h"
+#include "graph/shapes.h"
+#include "graph/weights.h"
+
+namespace deeplab::cuda {
+
+constexpr int64_t padded_channels(int64_t channels) {
+  return (channels + kChannelMultiple - 1) / kChannelMultiple * kChannelMultiple;
+}
+
+// Of a normalized image: three, and zeros. For 16 channels of bf16 cuDNN has kernels with tensor cores on every card,
+// for 8 it has none on some.
+constexpr int64_t image_channels(Precision precision) { return precision == Precision::kBF16 ? 16 : 8; }
+
+// Kernel and bias of a convolution on the device.
+struct DeviceConv {
+  DeviceBuffer kernel;
+  DeviceBuffer bias;
+};
+
+// The weights of a network, uploaded when they are first needed and shared by its executables.
+class DeviceWeights {
+ public:
+  DeviceWeights(std::shared_ptr<const Safetensors> file, Precision precision, Stream stream)
+      : file_(std::move(file)), precision_(precision), stream_(stream) {}
+
+  // Those of layer `name`, for activations of `in_channels` in memory.
+  template <typename Op>
+  Result<std::shared_ptr<const DeviceConv>> get(const std::string& name, const Op& op, int64_t in_channels) {
+    if (const auto known = convs_.find(name); known != convs_.end()) return known->second;
+    auto weights = read_weights(*file_, op);
+    if (!weights.ok()) return weights.status();
+    auto uploaded = upload(name, *weights, in_channels);
+    if (uploaded.ok()) convs_[name] = *uploaded;
+    return uploaded;
+  }
+  void release_pages() const { file_->release_pages(); }
+
+ private:
+  Result<std::shared_ptr<const DeviceConv>> upload(const std::string& name, const ConvWeights& weights,
+                                                   int64_t in_channels) const;
+
+  const std::shared_ptr<const Safetensors> file_;
+  const Precision precision_;
+  const Stream stream_;
+  std::map<std::string, std::shared_ptr<const DeviceConv>> convs_;
+};
+
+struct LayerCompiler {
+  ConvolutionCompiler& convolutions;
+  DeviceWeights& weights;
+  Precision precision;
+  Stream stream;
+};
+
+Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image);
+// `in_channels` as they are in memory.
+Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
+                                 const Shape& input, int64_t in_channels, const Shape& output);
+Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
+                                 const Shape& input, int64_t in_channels, const Shape& output);
+Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, const Shape& output);
+Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd& op, const Shape& products,
+                                 const Shape& output);
+
+}  // namespace deeplab::cuda

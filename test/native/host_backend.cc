@@ -1,0 +1,39 @@
+#include "host_backend.h"
+
+#include "backend/cuda/crf.h"
+#include "backend/cuda/cuda_network.h"
+#include "host_convolution.h"
+
+namespace deeplab::cuda {
+namespace {
+
+class HostBackend : public Backend {
+ public:
+  std::string device() const override { return "cuda on the host"; }
+  std::vector<Precision> precisions() const override { return {Precision::kF32, Precision::kBF16, Precision::kF16}; }
+  Precision auto_precision() const override { return Precision::kF16; }
+
+  Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+                                        const NetworkOptions& options) override {
+    const auto make_compiler = [](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
+      return std::unique_ptr<ConvolutionCompiler>(std::make_unique<HostCompiler>());
+    };
+    return CudaNetwork::create(0, graph, std::move(weights), options.precision, make_compiler);
+  }
+
+  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
+                                         int) override {
+    return cuda::build_crf(0, image, pixels, model);
+  }
+
+  size_t crf_inference_bytes(int64_t, const std::vector<int64_t>&, int64_t, bool) const override { return 0; }
+};
+
+}  // namespace
+
+Backend* host_backend() {
+  static HostBackend* const instance = new HostBackend();
+  return instance;
+}
+
+}  // namespace deeplab::cuda
