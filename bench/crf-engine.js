@@ -17,7 +17,7 @@ async function deeplab({ size, threads, iterations, gaussian, bilateral }, image
   ];
   const started = performance.now();
   const picture = { data: image, width: size, height: size, channels: 3 };
-  const crf = await DenseCrf.create(picture, { pairwise, coordinates: 'xy', threads });
+  const crf = await DenseCrf.create(picture, { pairwise, coordinates: 'xy', device: 'cpu', threads });
   const built = performance.now();
   const { labels } = await crf.infer({ unary }, { iterations });
   const done = performance.now();

@@ -17,7 +17,7 @@ async function main([file, sizeText, threadsText, optionsText]) {
   };
   let model;
   const loadMs = await timed(async () => {
-    model = await DeepLab.load(file, { threads: Number(threadsText), ...JSON.parse(optionsText) });
+    model = await DeepLab.load(file, { device: 'cpu', threads: Number(threadsText), ...JSON.parse(optionsText) });
   });
   const firstMs = await timed(() => model.segment(image));
   console.log(JSON.stringify({ loadMs, firstMs, note: '' }));

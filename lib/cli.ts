@@ -6,10 +6,13 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
+import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
+import type { ImageSize } from './image';
 import { formatInspection, inspect } from './inspect';
 import { fromNative } from './native';
 import type { BilateralTerm, GaussianTerm } from './pairwise';
+import { formatTuning, type TuneOptions, type Tuning, tune } from './tune';
 import { version } from './version';
 
 function program(): Command {
@@ -28,8 +31,9 @@ function program(): Command {
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
     .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
-    .addOption(new Option('--precision <precision>', 'precision of the network').choices(['auto', 'f32', 'bf16']))
-    .option('--device <device>', 'auto, cpu, cuda or cuda:<number>')
+    .addOption(precisionOption())
+    .addOption(deviceOption())
+    .addOption(cudnnOption())
     .option('--threads <number>', 'CPU threads (default: all)', parseCount)
     .option('--no-winograd', 'compute 3x3 convolutions directly: slower, closer to the reference')
     .option('--crf', "refine the labels by the model's fully connected CRF")
@@ -63,6 +67,7 @@ function program(): Command {
     .addOption(
       new Option('--coordinates <order>', "order of the position's features (default: yx)").choices(['yx', 'xy']),
     )
+    .addOption(deviceOption())
     .option('--threads <number>', 'CPU threads (default: all)', parseCount)
     .option('--marginals <file>', '.npy file for the probabilities after refinement, float32 [C,H,W]')
     .option('--json', 'print a line of JSON')
@@ -82,21 +87,65 @@ function program(): Command {
         .default({ width: 513, height: 513 }, '513x513'),
     )
     .option('--json', 'print JSON')
-    .action(async (model: string, options: { size: { width: number; height: number }; json?: boolean }) => {
+    .action(async (model: string, options: { size: ImageSize; json?: boolean }) => {
       const inspection = await inspect(model, options.size);
       print(options.json ? JSON.stringify(inspection, null, 2) : formatInspection(inspection));
     });
 
   deeplab
-    .command('doctor')
-    .description('Print what this machine offers: CPU, oneDNN, precisions, memory, GPU.')
+    .command('tune')
+    .description("Time a model's convolutions on a GPU ahead of their use, and keep the fastest in the cache.")
+    .argument('<model>', 'weights file, or name of a packaged model')
+    .option(
+      '--size <sizes>',
+      'sizes of images, WIDTHxHEIGHT, separated by commas or each with a --size (default: 513x513)',
+      parseSizes,
+    )
+    .option('--batch <number>', 'images that are computed at once (default: 1)', parseCount)
+    .addOption(precisionOption())
+    .addOption(deviceOption('cuda'))
+    .addOption(cudnnOption())
+    .option('--no-winograd', 'leave out Winograd convolution')
     .option('--json', 'print JSON')
-    .action(async (options: { json?: boolean }) => {
-      const diagnosis = await doctor();
-      print(options.json ? JSON.stringify(diagnosis, null, 2) : formatDoctor(diagnosis));
+    .action(async (model: string, { size = [{}], json, ...options }: TuneCommandOptions) => {
+      const tunings: Tuning[] = [];
+      for (const { width, height } of size) {
+        const tuning = await tune(model, { ...options, width, height });
+        tunings.push(tuning);
+        if (!json) print(`${formatTuning(tuning)}\n`);
+      }
+      if (json) print(JSON.stringify(tunings, null, 2));
+    });
+
+  deeplab
+    .command('doctor')
+    .description('Print what this machine offers: CPU, oneDNN, precisions, memory, CUDA, GPUs.')
+    .addOption(cudnnOption())
+    .option('--json', 'print JSON')
+    .action(async ({ json, cudnn }: { json?: boolean; cudnn?: string }) => {
+      const diagnosis = await doctor({ cudnn });
+      print(json ? JSON.stringify(diagnosis, null, 2) : formatDoctor(diagnosis));
     });
 
   return deeplab;
+}
+
+/** The options of `deeplab tune`, as commander leaves them. */
+interface TuneCommandOptions extends Omit<TuneOptions, 'width' | 'height'> {
+  readonly size?: readonly Partial<ImageSize>[];
+  readonly json?: boolean;
+}
+
+function precisionOption(): Option {
+  return new Option('--precision <precision>', 'precision of the network (default: auto)').choices(precisionChoices);
+}
+
+function deviceOption(preset: Device = 'auto'): Option {
+  return new Option('--device <device>', `auto, cpu, cuda or cuda:<number> (default: ${preset})`);
+}
+
+function cudnnOption(): Option {
+  return new Option('--cudnn <folder>', 'where libcudnn.so.9 is (default: the variable DEEPLAB_CUDNN)');
 }
 
 function parseCount(text: string): number {
@@ -126,11 +175,15 @@ function parseGaussian(text: string): GaussianTerm {
   return { kernel: 'gaussian', xy: parseNumber(xy), compatibility: parseNumber(weight) };
 }
 
-function parseSize(text: string): { width: number; height: number } {
+function parseSize(text: string): ImageSize {
   const [, width, height] = /^(\d+)x(\d+)$/.exec(text) ?? [];
   if (width === undefined || height === undefined)
     throw new InvalidArgumentError('Expected WIDTHxHEIGHT, as in 513x513.');
   return { width: Number(width), height: Number(height) };
+}
+
+function parseSizes(text: string, before: readonly ImageSize[] = []): readonly ImageSize[] {
+  return [...before, ...text.split(',').map(parseSize)];
 }
 
 function print(text: string): void {

@@ -6,6 +6,7 @@ import os from 'node:os';
 import { awaitRequest, signalRule, throwIfAborted } from './abort';
 import { maxClasses } from './compatibility';
 import { type CrfOptions, type CrfParameters, crfRules, defaultCrf } from './crf-options';
+import { type Device, deviceRule } from './device';
 import { invalidArgument } from './errors';
 import { checkPixelLimit, decodeImage, type ImageInput, type ImageSize, pixelLimitRule } from './image';
 import { Lifetime } from './lifetime';
@@ -16,6 +17,11 @@ import { copyUnary, fitUnary, readUnary, type UnaryInput } from './unary';
 
 /** Options of {@link DenseCrf.create}. Iterations and tolerance are for the calls of `infer` that do not say their own. */
 export interface CrfCreateOptions extends CrfOptions {
+  /**
+   * Where to compute, as for `DeepLab.load`. Default `auto`: a GPU if one can be used, else the CPU;
+   * {@link DenseCrf.device} says which.
+   */
+  readonly device?: Device | undefined;
   /** CPU threads that one inference may use, 1..1024. Default: as many as the process may run in parallel. */
   readonly threads?: number | undefined;
   /** Cancels the call: it then rejects with ERR_ABORTED. */
@@ -60,6 +66,7 @@ export interface CrfResult {
 
 const createRules: Readonly<Record<keyof CrfCreateOptions, OptionRule>> = {
   ...crfRules,
+  device: deviceRule,
   threads: threadsRule,
   signal: signalRule,
   limitInputPixels: pixelLimitRule,
@@ -104,7 +111,9 @@ export class DenseCrf {
   readonly width: number;
   /** Height of the (upright) image in pixels. */
   readonly height: number;
-  /** Bytes of memory that the lattices take. */
+  /** The device in use, never `auto`: `cpu` or `cuda:0`. */
+  readonly device: string;
+  /** Bytes of memory that the lattices take, on the device. */
   readonly latticeBytes: number;
   /** Number of lattice vertices of each pairwise term: what its filtering costs is in proportion. */
   readonly vertices: readonly number[];
@@ -123,6 +132,7 @@ export class DenseCrf {
   ) {
     this.width = width;
     this.height = height;
+    this.device = built.device;
     this.latticeBytes = built.latticeBytes;
     this.vertices = [...built.vertices];
     this.#native = built;
@@ -282,12 +292,18 @@ async function build(
   terms: readonly CheckedTerm[],
   options: CrfCreateOptions,
 ): Promise<DenseCrf> {
-  const { coordinates = defaultCrf.coordinates, threads = os.availableParallelism(), signal } = options;
+  const {
+    coordinates = defaultCrf.coordinates,
+    device = 'auto',
+    threads = os.availableParallelism(),
+    signal,
+  } = options;
   const addon = native();
   const pairwise = terms.map(({ native }) => native);
   let built: NativeCrf;
   try {
-    built = await addon.createCrf(data, width, height, channels, { pairwise, coordinates, threads });
+    const settings = { pairwise, coordinates, device, threads, cudnn: '' };
+    built = await addon.createCrf(data, width, height, channels, settings);
   } catch (error) {
     throw fromNative(error);
   }

@@ -5,10 +5,18 @@
 import os from 'node:os';
 import { awaitRequest, signalRule, throwIfAborted } from './abort';
 import { type CrfOptions, type CrfParameters, crfOptionsOf, overrideCrf } from './crf-options';
+import { cudnnFolder, cudnnRule, type Device, deviceRule, precisionRule } from './device';
 import { decodeImage, type ImageInput, pixelLimitRule } from './image';
 import { Lifetime } from './lifetime';
-import { fromNative, type NativeCrfOptions, type NativeModel, type NativeSegmentOptions, native } from './native';
-import { booleanRule, checkOptions, integerRule, type OptionRule, oneOfRule, threadsRule } from './options';
+import {
+  fromNative,
+  type NativeCrfOptions,
+  type NativeModel,
+  type NativeSegmentOptions,
+  native,
+  type Precision,
+} from './native';
+import { booleanRule, checkOptions, integerRule, type OptionRule, threadsRule } from './options';
 import { vocPalette } from './palette';
 import { type ClassInfo, Segmentation } from './segmentation';
 import { resolveWeights } from './weights';
@@ -16,12 +24,21 @@ import { resolveWeights } from './weights';
 /** Options of {@link DeepLab.load}. */
 export interface LoadOptions {
   /**
-   * Where to compute. Default `auto`: a GPU if one can be used, else the CPU. A device that is named but cannot be had
-   * is an error: there is no silent fall-back.
+   * Where to compute: `cpu`, `cuda` (the first GPU that can be used) or `cuda:<number>`. Default `auto`: a GPU if one can
+   * be used, else the CPU; {@link DeepLab.device} says which. A device that is named but cannot be had is an error: there
+   * is no silent fall-back.
    */
-  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
-  /** Precision of the network. Default `auto`: the fastest that is accurate on the device (bf16 on CPUs with AMX). */
-  readonly precision?: 'auto' | 'f32' | 'bf16' | undefined;
+  readonly device?: Device | undefined;
+  /**
+   * Precision of the network: `f32` everywhere, `bf16` on GPUs and on CPUs with AVX512-BF16 or AMX, `tf32` and `f16` on
+   * GPUs. Default `auto`, the fastest that is accurate on the device: `f16` on GPUs, `bf16` on CPUs with AMX, else `f32`.
+   */
+  readonly precision?: 'auto' | Precision | undefined;
+  /**
+   * Folder that has `libcudnn.so.9`, looked at before the usual places (docs/gpu.md) when the process uses a GPU for the
+   * first time. Default: the environment variable DEEPLAB_CUDNN.
+   */
+  readonly cudnn?: string | undefined;
   /** CPU threads that one inference may use, 1..1024. Default: as many as the process may run in parallel. */
   readonly threads?: number | undefined;
   /**
@@ -52,11 +69,9 @@ export interface SegmentOptions {
 }
 
 const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
-  device: {
-    expected: 'auto, cpu, cuda or cuda:<number>',
-    accepts: (value) => typeof value === 'string' && /^(auto|cpu|cuda(:\d+)?)$/.test(value),
-  },
-  precision: oneOfRule(['auto', 'f32', 'bf16']),
+  device: deviceRule,
+  precision: precisionRule,
+  cudnn: cudnnRule,
   threads: threadsRule,
   winograd: booleanRule,
   cacheSize: integerRule(1, 1024),
@@ -75,7 +90,8 @@ const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
 
 /**
  * A DeepLab network with its weights, ready to segment images. One model takes any number of calls at once: they are
- * queued and run one after the other, each on all its threads, and never on the threads that Node needs for files.
+ * queued and computed one after the other, on a CPU each on all its threads, and never on the threads that Node needs
+ * for files. On a GPU, pixels and labels of one call travel while another is computed.
  *
  * @example
  * ```ts
@@ -98,7 +114,7 @@ export class DeepLab {
   /** The device in use, never `auto`: `cpu` or `cuda:0`. */
   readonly device: string;
   /** The precision in use. */
-  readonly precision: 'f32' | 'bf16';
+  readonly precision: Precision;
   /** CPU threads that one inference uses. */
   readonly threads: number;
   /** The `__metadata__` of the weights file, as it stands there. */
@@ -136,7 +152,7 @@ export class DeepLab {
    *
    * @param pathOrName - Path of a `.safetensors` file, or name of a model in this package's weights folder.
    * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION,
-   * ERR_DEVICE_UNAVAILABLE, ERR_OUT_OF_MEMORY, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option.
+   * ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED, ERR_OUT_OF_MEMORY, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option.
    */
   static async load(pathOrName: string, options: LoadOptions = {}): Promise<DeepLab> {
     checkOptions(options, loadRules);
@@ -149,6 +165,7 @@ export class DeepLab {
         threads: options.threads ?? os.availableParallelism(),
         winograd: options.winograd ?? true,
         cacheSize: options.cacheSize ?? 8,
+        cudnn: cudnnFolder(options.cudnn),
       });
       return new DeepLab(loaded);
     } catch (error) {
@@ -160,8 +177,8 @@ export class DeepLab {
    * Says of each pixel of an image which class it belongs to.
    *
    * @param input - A file path, the bytes of an encoded image, decoded pixels or a sharp instance.
-   * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_CLOSED;
-   * ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels that do not have the size they say.
+   * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_OUT_OF_MEMORY, ERR_DEVICE_FAILED, ERR_ABORTED,
+   * ERR_CLOSED; ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels that do not have the size they say.
    *
    * @example
    * ```ts

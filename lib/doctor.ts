@@ -1,8 +1,16 @@
 // What this machine offers, and what it lacks, for people who ask why something is slow or refused.
 
-import { fromNative, type NativeSystem, native } from './native';
+import { cudnnFolder, cudnnRule } from './device';
+import { fromNative, type NativeCuda, type NativeGpu, type NativeSystem, native } from './native';
+import { checkOptions } from './options';
 import { formatBytes } from './quantity';
 import { version } from './version';
+
+/** Options of {@link doctor}. */
+export interface DoctorOptions {
+  /** Folder to look for cuDNN in first, as for `DeepLab.load`. Default: the environment variable DEEPLAB_CUDNN. */
+  readonly cudnn?: string | undefined;
+}
 
 /** What {@link doctor} finds. */
 export interface Diagnosis extends NativeSystem {
@@ -15,9 +23,11 @@ export interface Diagnosis extends NativeSystem {
 }
 
 /**
- * Examines the machine: CPU and its features, oneDNN, precisions, memory, and why there is no GPU.
+ * Examines the machine: CPU and its features, oneDNN, precisions, memory; CUDA, cuDNN and the GPUs, or why none can be
+ * used and what to do about it.
  *
- * @throws ERR_NATIVE_ADDON if the native addon cannot be loaded: what was tried and how to build it.
+ * @throws ERR_NATIVE_ADDON if the native addon cannot be loaded: what was tried and how to build it;
+ * ERR_INVALID_ARGUMENT for an unknown or wrong option.
  *
  * @example
  * ```ts
@@ -27,31 +37,52 @@ export interface Diagnosis extends NativeSystem {
  * console.log(cpu.name, autoPrecision, cuda.gpus[0]?.name ?? cuda.reason);
  * ```
  */
-export async function doctor(): Promise<Diagnosis> {
+export async function doctor(options: DoctorOptions = {}): Promise<Diagnosis> {
+  checkOptions(options, { cudnn: cudnnRule });
   const addon = native();
   try {
     return {
       version,
       node: process.version,
       platform: `${process.platform}-${process.arch}`,
-      ...addon.system(''),
+      ...addon.system(cudnnFolder(options.cudnn)),
     };
   } catch (error) {
     throw fromNative(error);
   }
 }
 
-/** A diagnosis as text, one line per subject. */
+/** What a line is about, and what it says. */
+type Subject = readonly [string, string];
+
+/** A diagnosis as text, one line per subject, and per GPU. */
 export function formatDoctor(diagnosis: Diagnosis): string {
   const { cpu, onednn, memory, cuda } = diagnosis;
-  const subjects: readonly (readonly [string, string])[] = [
+  const subjects: readonly Subject[] = [
     ['deeplab', diagnosis.version],
     ['node', `${diagnosis.node} ${diagnosis.platform}`],
     ['cpu', `${cpu.name}, ${cpu.cores} cores: ${cpu.features.join(' ')}`],
     ['oneDNN', `${onednn.version}, ${onednn.isa}`],
     ['precisions', `${diagnosis.precisions.join(' ')} (auto: ${diagnosis.autoPrecision})`],
     ['memory', `${formatBytes(memory.availableBytes)} available of ${formatBytes(memory.totalBytes)}`],
-    ['gpu', cuda.reason === '' ? 'available' : `none: ${cuda.reason}`],
+    ...formatCuda(cuda),
   ];
   return subjects.map(([subject, finding]) => `${subject.padEnd(12)}${finding}`).join('\n');
+}
+
+/** Without a GPU that can be used, its line says why, and the others only what there is. */
+function formatCuda({ reason, library, runtime, driver, cudnn, cudnnPath, gpus }: NativeCuda): Subject[] {
+  const versions = [`built with ${runtime}`, driver === '' ? 'no driver' : `driver up to ${driver}`].join(', ');
+  return [
+    ...(library === '' ? [] : [['CUDA', `${versions}: ${library}`] as const]),
+    ...(cudnn === '' ? [] : [['cuDNN', `${cudnn}: ${cudnnPath}`] as const]),
+    ...gpus.map((gpu) => ['gpu', formatGpu(gpu)] as const),
+    ...(reason === '' ? [] : [['gpu', `none: ${reason}`] as const]),
+  ];
+}
+
+function formatGpu(gpu: NativeGpu): string {
+  const memory = `${formatBytes(gpu.availableBytes)} available of ${formatBytes(gpu.totalBytes)}`;
+  const use = gpu.reason === '' ? gpu.precisions.join(' ') : `cannot be used: ${gpu.reason}`;
+  return `${gpu.device}: ${gpu.name}, compute capability ${gpu.computeCapability}, ${memory}, ${use}`;
 }

@@ -14,6 +14,8 @@ export const errorCatalogue = {
     'The device cannot compute in the precision asked for. `deeplab doctor` lists the precisions it has; `auto` always works.',
   ERR_DEVICE_UNAVAILABLE:
     'The device asked for cannot be had on this machine. The message says what is missing. There is no silent fall-back: ask for `auto` or `cpu` to run without it.',
+  ERR_DEVICE_FAILED:
+    'The GPU failed in the middle of work: an illegal access, a lost device. The model, or the CRF, is broken, and all its further calls are rejected with this code: close it. Others on that GPU may be broken as well; if they are, the process has to be started anew. The message says what the driver said.',
   ERR_INVALID_IMAGE: 'The input is not an image that can be decoded: an unknown format, or damaged data.',
   ERR_IMAGE_TOO_LARGE: 'The image has more pixels than `limitInputPixels` allows.',
   ERR_OUT_OF_MEMORY:

@@ -11,14 +11,17 @@ export {
 } from './crf';
 export { type CrfOptions, type CrfParameters, crfPresets } from './crf-options';
 export { DeepLab, type LoadOptions, type SegmentOptions } from './deeplab';
-export { type Diagnosis, doctor } from './doctor';
+export type { Device } from './device';
+export { type Diagnosis, type DoctorOptions, doctor } from './doctor';
 export { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 export type { ImageInput, ImageSize, RawImage } from './image';
 export { type Inspection, type InspectOptions, inspect } from './inspect';
+export type { Precision } from './native';
 export type { BilateralTerm, FeaturesTerm, GaussianTerm, PairwiseTerm } from './pairwise';
 export { type Color, vocPalette } from './palette';
 export { type ClassInfo, type ClassShare, type OverlayOptions, Segmentation } from './segmentation';
 export { Tensor, type TensorData } from './tensor';
+export { type TuneOptions, type Tuning, tune } from './tune';
 export {
   type EnergiesUnary,
   type LabelsUnary,

@@ -22,7 +22,8 @@ export interface InspectOptions {
   readonly height?: number | undefined;
 }
 
-const sideRule = integerRule(1, 65_535);
+/** A side of an image, in pixels. */
+export const sideRule = integerRule(1, 65_535);
 
 /**
  * Describes the network in a weights file: its configuration, and each layer with its output shape [N,C,H,W],

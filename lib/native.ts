@@ -82,6 +82,8 @@ export interface NativeCrfResult {
 
 /** The lattices of one image, to infer with as often as one likes. */
 export interface NativeCrf {
+  /** The device in use, never `auto`. */
+  readonly device: string;
   /** Bytes that the lattices hold, and the lattice vertices of each term. */
   readonly latticeBytes: number;
   readonly vertices: readonly number[];
@@ -133,7 +135,7 @@ export interface NativeModel {
     channels: number,
     options: NativeSegmentOptions,
   ): { readonly id: number; readonly result: Promise<NativeSegmentResult> };
-  /** Makes the request reject with ERR_ABORTED, at once if it waits, else before its next layer. */
+  /** Makes the request reject with ERR_ABORTED: at once if it waits, else before its next layer, on a GPU after its last. */
   cancel(id: number): void;
   /** Finishes what is queued, then frees the weights. Later requests are rejected with ERR_CLOSED. */
   close(): Promise<void>;

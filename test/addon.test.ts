@@ -24,7 +24,7 @@ describe('in a worker', () => {
   const script = `
     const { parentPort, workerData } = require('node:worker_threads');
     const addon = require(workerData.addon);
-    const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1 };
+    const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
     addon.loadModel(workerData.file, options).then(async (model) => {
       const run = () => model.segment(new Uint8Array(257 * 257 * 3), 257, 257, 3, { scores: false, logits: false });
       const { labels } = await run().result;
@@ -62,7 +62,7 @@ describe('in a worker', () => {
     const file = await randomModel({ backbone: 'resnet50' });
     const main = `
       const addon = require(${JSON.stringify(addon)});
-      const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1 };
+      const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
       addon.loadModel(${JSON.stringify(file)}, options).then((model) => {
         for (let i = 0; i < 3; i++) model.segment(new Uint8Array(257 * 257), 257, 257, 1, {});
         setTimeout(() => process.exit(42), 50);

@@ -20,14 +20,18 @@ jest.setTimeout(1_200_000); // less than a minute on two idle cores
 if (missing.length > 0) process.stderr.write(`camvid-crf.test.ts is skipped: ${missing.join(' and ')} not found\n`);
 
 (missing.length === 0 ? test : test.skip)('the CRF raises mIoU and accuracy on CamVid (needs ../shared)', async () => {
-  const model = await DeepLab.load(weights, { precision: 'f32' });
+  const model = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
   const [plain, refined] = [new Confusion(), new Confusion()];
   for (const image of camvidImages('val').filter((_, i) => i % 4 === 0)) {
     const truth = await camvidLabels(image);
     // Not segment(image, { crf }): the network would run twice. That both come to the same is segment-crf.test.ts's.
     const { labels, scores = new Float32Array() } = await model.segment(image, { scores: true });
     plain.add(truth, labels);
-    const { labels: better } = await denseCrf(image, { probabilities: scores }, { ...found, marginals: false });
+    const { labels: better } = await denseCrf(
+      image,
+      { probabilities: scores },
+      { ...found, device: 'cpu', marginals: false },
+    );
     refined.add(truth, better);
   }
   await model.close();

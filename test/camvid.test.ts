@@ -8,7 +8,7 @@ import { DeepLab, type LoadOptions } from '../lib';
 import { native } from '../lib/native';
 import { Confusion, camvidImages, camvidLabels, missing, weights } from './camvid';
 
-const bf16 = native().system().precisions.includes('bf16');
+const bf16 = native().system('').precisions.includes('bf16');
 
 /** The label maps that PyTorch computes, uint8 [101,360,480]; the format is described in test/parity/camvid.py. */
 function referenceLabels(): Uint8Array {
@@ -23,7 +23,7 @@ function referenceLabels(): Uint8Array {
 /** Segments all images; counts what the labels agree with. */
 async function evaluate(options: LoadOptions) {
   const reference = referenceLabels();
-  const model = await DeepLab.load(weights, options);
+  const model = await DeepLab.load(weights, { device: 'cpu', ...options });
   const confusion = new Confusion();
   let [pixels, agreeing] = [0, 0];
   for (const image of camvidImages('val')) {

@@ -20,8 +20,9 @@ beforeAll(async () => {
 
 const run = (args: readonly string[], env?: NodeJS.ProcessEnv) => command.run(root, args, env);
 
-/** Segments in f32, which every CPU has. */
-const segment = (...args: readonly string[]) => run(['segment', '--precision', 'f32', '--model', weights, ...args]);
+/** Segments on the CPU in f32, which every CPU has. */
+const segment = (...args: readonly string[]) =>
+  run(['segment', '--device', 'cpu', '--precision', 'f32', '--model', weights, ...args]);
 
 async function photo(file: string, seed: number): Promise<string> {
   const { data, width, height, channels } = randomImage(49, 33, seed);
@@ -38,7 +39,7 @@ describe('segment', () => {
     expect(code).toBe(0);
     expect((await readdir(path.join(root, 'plain-out'))).sort()).toEqual(['a.labels.png', 'a.overlay.png']);
 
-    const model = await DeepLab.load(weights, { precision: 'f32' });
+    const model = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
     const expected = await model.segment(path.join(root, 'plain/a.png'));
     await model.close();
     expect((await readFile(path.join(root, 'plain-out/a.labels.png'))).equals(await expected.toPng())).toBe(true);
@@ -68,7 +69,7 @@ describe('segment', () => {
   test("with --crf the labels are refined by the model's CRF", async () => {
     await photo('crf/a.png', 1);
     expect((await segment('crf/a.png', '-o', 'crf-out', '--labels', '--crf')).code).toBe(0);
-    await using model = await DeepLab.load(weights, { precision: 'f32' });
+    await using model = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
     const expected = await model.segment(path.join(root, 'crf/a.png'), { crf: true });
     expect((await readFile(path.join(root, 'crf-out/a.labels.png'))).equals(await expected.toPng())).toBe(true);
   });
@@ -168,10 +169,17 @@ describe('usage', () => {
   test.each([
     [['segment'], /missing required argument 'inputs'/],
     [['segment', 'a.png', '--modle', 'x'], /unknown option '--modle'/],
-    [['segment', 'a.png', '--model', 'x', '--precision', 'f16'], /Allowed choices are auto, f32, bf16/],
+    [['segment', 'a.png', '--model', 'x', '--precision', 'f8'], /Allowed choices are auto, f32, tf32, bf16, f16/],
     [['segment', 'a.png', '--model', 'x', '--threads', 'two'], /Expected a whole number/],
     [['segment', 'a.png', '--model', 'x', '--threads', '0'], /integer from 1 to 1024 for threads/],
     [['segment', 'a.png', '--model', 'x', '--device', 'gpu'], /auto, cpu, cuda or cuda:<number> for device/],
+    [['segment', 'a.png', '--model', 'x', '--cudnn', ''], /path of a folder for cudnn/],
+    [['doctor', '--cudnn', ''], /path of a folder for cudnn/],
+    [['tune'], /missing required argument 'model'/],
+    [['tune', 'x', '--size', '513x513,9'], /WIDTHxHEIGHT/],
+    [['tune', 'x', '--size', '0x9'], /integer from 1 to 65535 for width/],
+    [['tune', 'x', '--batch', '0'], /integer from 1 to 1024 for batch/],
+    [['tune', 'x', '--precision', 'f8'], /Allowed choices are auto, f32, tf32, bf16, f16/],
     [['inspect'], /missing required argument 'model'/],
     [['inspect', 'x', '--size', '513'], /WIDTHxHEIGHT/],
     [['inspect', 'x', '--size', '0x9'], /integer from 1 to 65535 for width/],

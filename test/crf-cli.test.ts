@@ -212,7 +212,8 @@ describe('what goes wrong', () => {
     [[...given, '--gt-prob', '1'], /number between 0 and 1 for unary\.gtProb/],
     [[...given, '--coordinates', 'rc'], /Allowed choices are yx, xy/],
     [[...given, '--threads', '0'], /integer from 1 to 1024 for threads/],
-    [[...given, '--device', 'cpu'], /unknown option '--device'/],
+    [[...given, '--device', 'gpu'], /auto, cpu, cuda or cuda:<number> for device/],
+    [[...given, '--precision', 'f32'], /unknown option '--precision'/],
     [
       ['image.png', '--labels', 'small.png', '-o', 'wrong.png'],
       /Expected \[33,45\] for labels\.shape but received "\[2,2\]"/,
@@ -245,6 +246,7 @@ describe('what goes wrong', () => {
     [['p.npy', '--labels', 'labels.png'], 'ERR_INVALID_IMAGE'],
     [['image.png', '--labels', 'p.npy'], 'ERR_INVALID_IMAGE'],
     [['image.png', '--probabilities', 'image.png'], 'ERR_INVALID_ARRAY'],
+    [['image.png', '--labels', 'labels.png', '--device', 'cuda:99'], 'ERR_DEVICE_UNAVAILABLE'],
   ])('%j fails with %s and exit code 1', async (args, error) => {
     const { code, stdout, stderr } = await crf(...args, '-o', 'wrong.png');
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

@@ -145,7 +145,13 @@ describe('marginals, labels and the divergence are the same, bit for bit', () =>
       const { pixels, channels } = smoothImage(width, height, 5);
       const { pairwise, coordinates, ...rest } = crfOf(...kernels);
       const options = { ...rest, marginals: true, klDivergence: true };
-      const crf = await native().createCrf(pixels, width, height, channels, { pairwise, coordinates, threads: 2 });
+      const crf = await native().createCrf(pixels, width, height, channels, {
+        pairwise,
+        coordinates,
+        threads: 2,
+        device: 'cpu',
+        cudnn: '',
+      });
       const unary = (seed: number) =>
         ({ kind: 'unary', data: smoothUnary(width, height, classes, seed), classes }) as const;
       const first = crf.infer(unary(7), options).result;

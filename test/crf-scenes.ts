@@ -114,7 +114,13 @@ export async function infer(
   unary: NativeUnary,
   { threads = 2, marginals = true, klDivergence = true } = {},
 ): Promise<Inference> {
-  const crf = await native().createCrf(pixels, width, height, channels, { pairwise, coordinates, threads });
+  const crf = await native().createCrf(pixels, width, height, channels, {
+    pairwise,
+    coordinates,
+    threads,
+    device: 'cpu',
+    cudnn: '',
+  });
   try {
     const { vertices, latticeBytes } = crf;
     const { result } = crf.infer(unary, { iterations, tolerance, marginals, klDivergence });

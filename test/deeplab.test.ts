@@ -52,13 +52,16 @@ describe('load', () => {
   test('undefined options count as not given', async () => {
     const loaded = await DeepLab.load(weights, { device: undefined, precision: undefined, threads: undefined });
     expect(loaded.device).not.toBe('auto');
-    expect(['f32', 'bf16']).toContain(loaded.precision);
+    expect(['f32', 'bf16', 'f16']).toContain(loaded.precision);
     await loaded.close();
   });
 
   test.each([
     [{ device: 'gpu' }, 'Expected auto, cpu, cuda or cuda:<number> for device but received "gpu" of type string'],
-    [{ precision: 'f16' }, 'Expected one of auto, f32, bf16 for precision but received "f16" of type string'],
+    [{ device: 'cuda:' }, 'Expected auto, cpu, cuda or cuda:<number> for device but received "cuda:" of type string'],
+    [{ precision: 'f8' }, 'Expected one of auto, f32, tf32, bf16, f16 for precision but received "f8" of type string'],
+    [{ cudnn: '' }, 'Expected path of a folder for cudnn but received "" of type string'],
+    [{ cudnn: 9 }, 'Expected path of a folder for cudnn but received 9 of type number'],
     [{ threads: 0 }, 'Expected integer from 1 to 1024 for threads but received 0 of type number'],
     [{ threads: '2' }, 'Expected integer from 1 to 1024 for threads but received "2" of type string'],
     [{ winograd: 1 }, 'Expected boolean for winograd but received 1 of type number'],
@@ -86,12 +89,6 @@ describe('load', () => {
     const error = await DeepLab.load(file).catch((failure: Error) => failure);
     expect(error).toMatchObject({ name: 'DeepLabError', code: 'ERR_INVALID_WEIGHTS' });
     expect((error as Error).stack).toContain('deeplab.test.ts');
-  });
-
-  test('a device that is not there is an error, not the CPU', async () => {
-    await expect(DeepLab.load(weights, { device: 'cuda:99' })).rejects.toMatchObject({
-      code: 'ERR_DEVICE_UNAVAILABLE',
-    });
   });
 });
 
@@ -191,7 +188,7 @@ describe('segment', () => {
   });
 
   test('more image sizes than the cache holds make no difference', async () => {
-    const one = await DeepLab.load(weights, { precision: 'f32', cacheSize: 1 });
+    const one = await DeepLab.load(weights, { device: 'cpu', precision: 'f32', cacheSize: 1 });
     const wide = randomImage(81, 25, 9);
     const first = bytesOf((await one.segment(small)).labels);
     await one.segment(wide);
@@ -280,7 +277,7 @@ describe('abort', () => {
 
 describe('close', () => {
   test('calls made before are finished, calls made after are refused', async () => {
-    const closing = await DeepLab.load(weights, { precision: 'f32' });
+    const closing = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
     const png = await encode(small).png().toBuffer();
     const before = [closing.segment(small), closing.segment(png)];
     const closed = closing.close();
@@ -291,7 +288,7 @@ describe('close', () => {
   });
 
   test('twice is once', async () => {
-    const closing = await DeepLab.load(weights, { precision: 'f32' });
+    const closing = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
     const closed = closing.close();
     expect(closing.close()).toBe(closed);
     await closed;
@@ -299,7 +296,7 @@ describe('close', () => {
   });
 
   test('results outlive their model', async () => {
-    const closing = await DeepLab.load(weights, { precision: 'f32' });
+    const closing = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
     const result = await closing.segment(small);
     await closing.close();
     expect((await result.toPng()).length).toBeGreaterThan(0);
@@ -309,7 +306,7 @@ describe('close', () => {
   test('await using closes', async () => {
     let kept: DeepLab;
     {
-      await using scoped = await DeepLab.load(weights, { precision: 'f32' });
+      await using scoped = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
       kept = scoped;
       await scoped.segment(small);
     }

@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
-import { native } from '../lib/native';
+import { native, type Precision } from '../lib/native';
 import { randomModel } from './models';
 
 /** The binary that lib/native.ts loads. */
@@ -14,10 +14,10 @@ describe.each(['resnet50', 'resnet101'] as const)('%s', (backbone) => {
     file = await randomModel({ backbone });
   });
 
-  const implementations = (precision: 'f32' | 'bf16', winograd = true): Map<string, string> =>
+  const implementations = (precision: Precision, winograd = true): Map<string, string> =>
     new Map(native().cpuImplementations(file, precision, winograd, 513, 513));
 
-  test.each(native().system().precisions)('no layer in %s is a reference implementation', (precision) => {
+  test.each(native().system('').precisions)('no layer in %s is a reference implementation', (precision) => {
     const names = [...implementations(precision).values()];
     expect(names.length).toBeGreaterThan(50);
     expect(names.filter((name) => /ref/.test(name))).toEqual([]);
@@ -34,9 +34,9 @@ describe.each(['resnet50', 'resnet101'] as const)('%s', (backbone) => {
   test('on an AVX2 processor there is no bf16, auto is f32, and still no layer is a reference implementation', () => {
     const script = `
       const addon = require(${JSON.stringify(addon)});
-      const { autoPrecision, precisions, onednn } = addon.system();
+      const { autoPrecision, precisions, onednn } = addon.system('');
       const layers = addon.cpuImplementations(${JSON.stringify(file)}, 'f32', true, 129, 129);
-      const load = addon.loadModel(${JSON.stringify(file)}, { device: 'cpu', precision: 'bf16', threads: 1, winograd: true, cacheSize: 1 });
+      const load = addon.loadModel(${JSON.stringify(file)}, { device: 'cpu', precision: 'bf16', threads: 1, winograd: true, cacheSize: 1, cudnn: '' });
       load.catch(({ code }) => console.log(JSON.stringify({ isa: onednn.isa, autoPrecision, precisions, layers, code })));`;
     const env = { ...process.env, ONEDNN_MAX_CPU_ISA: 'AVX2' };
     const seen = JSON.parse(execFileSync(process.execPath, ['-e', script], { env, encoding: 'utf8' }));

@@ -21,6 +21,7 @@ describe('resident memory', () => {
   let model: DeepLab;
   beforeAll(async () => {
     model = await DeepLab.load(await randomModel({ backbone: 'resnet50' }), {
+      device: 'cpu',
       precision: 'f32',
       cacheSize: 2,
       threads: 1,
@@ -50,7 +51,7 @@ describe('resident memory', () => {
   test('is given back when a model is closed', async () => {
     const file = await randomModel({ backbone: 'resnet50' });
     const cycle = async () => {
-      await using other = await DeepLab.load(file, { precision: 'f32' });
+      await using other = await DeepLab.load(file, { device: 'cpu', precision: 'f32' });
       await other.segment(randomImage(65, 65, 2));
     };
     expect(await growth(10, cycle)).toBeLessThan(120);
@@ -58,7 +59,10 @@ describe('resident memory', () => {
 });
 
 test('an image whose network needs more memory than there is gets ERR_OUT_OF_MEMORY, and the model goes on', async () => {
-  await using model = await DeepLab.load(await randomModel({ backbone: 'resnet50' }), { precision: 'f32' });
+  await using model = await DeepLab.load(await randomModel({ backbone: 'resnet50' }), {
+    device: 'cpu',
+    precision: 'f32',
+  });
   // Grey, so that the pixels themselves are small: 2^29 of them, of which the first layer alone makes 64 channels.
   const image = { data: new Uint8Array(2 ** 29), width: 2 ** 15, height: 2 ** 14, channels: 1 as const };
   await expect(model.segment(image, { limitInputPixels: false })).rejects.toMatchObject({

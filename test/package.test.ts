@@ -26,6 +26,7 @@ test('the public names are these', () => {
     'errorCatalogue',
     'inspect',
     'probabilityFloor',
+    'tune',
     'vocPalette',
   ]);
 });

@@ -16,7 +16,7 @@ const folder = path.join(__dirname, 'parity', 'references', 'preprocessing');
 const cases = readdirSync(folder).map((file) => path.basename(file, '.json'));
 
 async function scoresOf(file: string, image: RawImage): Promise<Float32Array> {
-  await using model = await DeepLab.load(file, { precision: 'f32', winograd: false });
+  await using model = await DeepLab.load(file, { device: 'cpu', precision: 'f32', winograd: false });
   return (await model.segment(image, { scores: true })).scores as Float32Array;
 }
 

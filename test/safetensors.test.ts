@@ -101,7 +101,7 @@ describe('with a whole ResNet-50', () => {
   });
 
   async function logitsOf(weights: string): Promise<Float32Array> {
-    await using model = await DeepLab.load(weights, { precision: 'f32', winograd: false });
+    await using model = await DeepLab.load(weights, { device: 'cpu', precision: 'f32', winograd: false });
     const { logits } = await model.segment(image, { logits: true });
     return (logits as { data: Float32Array }).data;
   }
@@ -216,7 +216,7 @@ describe('with a whole ResNet-50', () => {
 
   test('a file truncated while its model is open fails the next compilation, not the process', async () => {
     const copy = altered(() => {});
-    await using model = await DeepLab.load(copy, { cacheSize: 1, precision: 'f32' });
+    await using model = await DeepLab.load(copy, { cacheSize: 1, device: 'cpu', precision: 'f32' });
     truncateSync(copy, 1000);
     // A small image convolves directly where the usual size uses Winograd, so its weights are read anew.
     await expect(model.segment(randomImage(8, 8, 1))).rejects.toMatchObject({

@@ -40,14 +40,18 @@ const shareAbove = (samples: readonly number[], threads: number) =>
 test('two sessions have no more runnable threads than one', async () => {
   const file = await randomModel({ backbone: 'resnet50' });
   const threads = os.availableParallelism();
-  await using one = await DeepLab.load(file, { precision: 'f32', threads });
+  await using one = await DeepLab.load(file, { device: 'cpu', precision: 'f32', threads });
   expect(Math.max(...(await sample([one])))).toBe(threads);
-  await using two = await DeepLab.load(file, { precision: 'f32', threads });
+  await using two = await DeepLab.load(file, { device: 'cpu', precision: 'f32', threads });
   expect(shareAbove(await sample([one, two]), threads)).toBeLessThan(0.05);
 });
 
 test('a session uses as many threads as it was told to', async () => {
-  await using model = await DeepLab.load(await randomModel({ backbone: 'resnet50' }), { precision: 'f32', threads: 1 });
+  await using model = await DeepLab.load(await randomModel({ backbone: 'resnet50' }), {
+    device: 'cpu',
+    precision: 'f32',
+    threads: 1,
+  });
   expect(model.threads).toBe(1);
   expect(shareAbove(await sample([model]), 1)).toBe(0);
 });

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { readAnnotation } from '../annotation';
-import { type CrfResult, denseCrf } from '../crf';
+import { type CrfResult, type DenseCrfOptions, denseCrf } from '../crf';
 import { DeepLabError } from '../errors';
 import { decodeImage } from '../image';
 import { decodeNpy, encodeNpy } from '../npy';
@@ -27,6 +27,7 @@ export interface CrfCommandOptions {
   readonly coordinates?: 'yx' | 'xy';
   readonly iterations?: number;
   readonly tolerance?: number;
+  readonly device?: DenseCrfOptions['device'];
   readonly threads?: number;
   readonly marginals?: string;
   readonly json?: boolean;
@@ -59,7 +60,7 @@ interface Report {
  * @throws DeepLabError for whatever goes wrong; nothing is written then, unless writing is what went wrong.
  */
 export async function crfCommand(input: string, options: CrfCommandOptions): Promise<void> {
-  const { coordinates, iterations, tolerance, threads } = options;
+  const { coordinates, iterations, tolerance, device, threads } = options;
   const { unary, classes } = await readKnowledge(options);
   const image = await decodeImage(input);
   const start = performance.now();
@@ -68,6 +69,7 @@ export async function crfCommand(input: string, options: CrfCommandOptions): Pro
     coordinates,
     iterations,
     tolerance,
+    device,
     threads,
     marginals: options.marginals !== undefined,
   });

@@ -18,6 +18,7 @@ export interface SegmentCommandOptions {
   readonly model?: string;
   readonly device?: LoadOptions['device'];
   readonly precision?: LoadOptions['precision'];
+  readonly cudnn?: string;
   readonly threads?: number;
   readonly winograd: boolean;
   readonly crf?: boolean;
@@ -55,8 +56,8 @@ export async function segmentCommand(args: readonly string[], options: SegmentCo
     );
   }
   const inputs = await findInputs(args);
-  const { device, precision, threads, winograd, json = false } = options;
-  const model = await DeepLab.load(weights, { device, precision, threads, winograd });
+  const { device, precision, cudnn, threads, winograd, json = false } = options;
+  const model = await DeepLab.load(weights, { device, precision, cudnn, threads, winograd });
   const progress = new Progress(inputs.length, process.stderr.isTTY && inputs.length > 1 && !json);
   let failures = 0;
   try {

@@ -6,6 +6,7 @@
 #include "addon/crf_object.h"
 #include "addon/environment.h"
 #include "addon/model_object.h"
+#include "addon/tune_model.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_library.h"
 #include "core/memory.h"
@@ -114,7 +115,7 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   Napi::Object memory = Napi::Object::New(env);
   memory["totalBytes"] = static_cast<double>(system.total_bytes);
   memory["availableBytes"] = static_cast<double>(system.available_bytes);
-  const CudaDescription found = describe_cuda(info[0].IsUndefined() ? "" : string_argument(info[0], "cudnn"));
+  const CudaDescription found = describe_cuda(string_argument(info[0], "cudnn"));
 
   Napi::Object result = Napi::Object::New(env);
   result["cpu"] = cpu;
@@ -135,6 +136,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
+  exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   return exports;
 }

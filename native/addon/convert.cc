@@ -60,11 +60,21 @@ int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min
 
 std::optional<Precision> precision_argument(const Napi::Value& value) {
   const std::string name = string_argument(value, "precision");
-  for (const Precision precision : {Precision::kF32, Precision::kBF16}) {
+  for (const Precision precision : {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16}) {
     if (name == precision_name(precision)) return precision;
   }
-  if (name != "auto") throw wrong_argument(value.Env(), "precision", "auto, f32 or bf16");
+  if (name != "auto") throw wrong_argument(value.Env(), "precision", "auto, f32, tf32, bf16 or f16");
   return std::nullopt;
+}
+
+NetworkRequest network_argument(const Napi::Value& path, const Napi::Object& options) {
+  NetworkRequest request;
+  request.path = string_argument(path, "path");
+  request.device = string_argument(options.Get("device"), "device");
+  request.cudnn = string_argument(options.Get("cudnn"), "cudnn");
+  request.precision = precision_argument(options.Get("precision"));
+  request.winograd = options.Get("winograd").ToBoolean();
+  return request;
 }
 
 Napi::Object object_argument(const Napi::Value& value, const char* name) {

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "core/tensor.h"
 #include "graph/config.h"
+#include "session/model.h"
 
 namespace deeplab {
 
@@ -27,6 +28,8 @@ std::string string_argument(const Napi::Value& value, const char* name);
 int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min, int64_t max);
 // "auto" is no precision: the device's best.
 std::optional<Precision> precision_argument(const Napi::Value& value);
+// A weights file, and of NativeLoadOptions the fields device, cudnn, precision and winograd.
+NetworkRequest network_argument(const Napi::Value& path, const Napi::Object& options);
 Napi::Object object_argument(const Napi::Value& value, const char* name);
 double number_argument(const Napi::Value& value, const char* name, double min, double max);
 // `elements` < 0: any number of them.

@@ -65,7 +65,8 @@ Napi::Object allocate_result(Napi::Env env, const CrfRequest& request, int64_t p
 Napi::Function CrfObject::define(Napi::Env env) {
   return DefineClass(
       env, "NativeCrf",
-      {InstanceAccessor<&CrfObject::lattice_bytes>("latticeBytes"), InstanceAccessor<&CrfObject::vertices>("vertices"),
+      {InstanceAccessor<&CrfObject::device>("device"), InstanceAccessor<&CrfObject::lattice_bytes>("latticeBytes"),
+       InstanceAccessor<&CrfObject::vertices>("vertices"),
        InstanceMethod<&CrfObject::inference_bytes>("inferenceBytes"), InstanceMethod<&CrfObject::infer>("infer"),
        InstanceMethod<&CrfObject::cancel>("cancel"), InstanceMethod<&CrfObject::close>("close")});
 }
@@ -75,6 +76,8 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
   CrfSessionOptions options;
   options.image = image_argument(info[1], info[2], info[3]);
   const Napi::Object given = object_argument(info[4], "options");
+  options.device = string_argument(given.Get("device"), "device");
+  options.cudnn = string_argument(given.Get("cudnn"), "cudnn");
   options.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.model = crf_model_argument(given, options.image.h * options.image.w);
   const bool coloured = std::any_of(options.model.terms.begin(), options.model.terms.end(),
@@ -103,6 +106,10 @@ CrfObject::~CrfObject() {
 CrfSession& CrfObject::session(Napi::Env env) const {
   if (session_ == nullptr) throw to_error(env, error(Code::kInvalidArgument, "Expected a CRF made by createCrf"));
   return *session_;
+}
+
+Napi::Value CrfObject::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), session(info.Env()).device());
 }
 
 Napi::Value CrfObject::lattice_bytes(const Napi::CallbackInfo& info) {

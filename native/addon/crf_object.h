@@ -20,6 +20,7 @@ class CrfObject : public Napi::ObjectWrap<CrfObject> {
   ~CrfObject() override;
 
  private:
+  Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value lattice_bytes(const Napi::CallbackInfo& info);
   Napi::Value vertices(const Napi::CallbackInfo& info);
   Napi::Value inference_bytes(const Napi::CallbackInfo& info);

@@ -60,10 +60,11 @@ void Environment::tear_down() {
   }
 }
 
-Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object result, Napi::Object owner) {
+Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object result, Napi::Object owner,
+                                                Complete complete) {
   const uint64_t key = next_key_++;
   const auto deferred = Napi::Promise::Deferred::New(env);
-  waiting_.emplace(key, Waiting{deferred, Napi::Persistent(result), Napi::Persistent(owner)});
+  waiting_.emplace(key, Waiting{deferred, Napi::Persistent(result), Napi::Persistent(owner), std::move(complete)});
   if (waiting_.size() == 1) gate_->set_busy(env, true);
   // Session threads hold the gate, which outlives the environment, and the key; `this` is used behind the gate only.
   auto settle = [gate = gate_, this, key](const Status& status) {
@@ -86,6 +87,7 @@ void Environment::settle(Napi::Env env, uint64_t key, const Status& status) {
   if (waiting_.empty()) gate_->set_busy(env, false);
   Waiting& waiting = node.mapped();
   if (status.ok()) {
+    if (waiting.complete) waiting.complete(waiting.result.Value());
     waiting.deferred.Resolve(waiting.result.Value());
   } else {
     waiting.deferred.Reject(to_error(env, status).Value());

@@ -47,7 +47,9 @@ class Environment {
     Napi::Promise promise;
     std::function<void(const Status&)> settle;
   };
-  Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner);
+  // Completes a result that is known only when it is there; on the JavaScript thread, before the promise resolves.
+  using Complete = std::function<void(Napi::Object result)>;
+  Pending start_promise(Napi::Env env, Napi::Object result, Napi::Object owner, Complete complete = nullptr);
 
   // The { id, result } of a request, and the callback that settles it.
   struct Request {
@@ -68,6 +70,7 @@ class Environment {
     Napi::Promise::Deferred deferred;
     Napi::ObjectReference result;
     Napi::ObjectReference owner;
+    Complete complete;
   };
 
   void settle(Napi::Env env, uint64_t key, const Status& status);

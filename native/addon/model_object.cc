@@ -9,12 +9,9 @@ namespace {
 
 SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
-  options.path = string_argument(info[0], "path");
   const Napi::Object given = object_argument(info[1], "options");
-  options.device = string_argument(given.Get("device"), "device");
-  options.precision = precision_argument(given.Get("precision"));
-  options.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
-  options.winograd = given.Get("winograd").ToBoolean();
+  options.network = network_argument(info[0], given);
+  options.network.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.cache_size = static_cast<int>(integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
   return options;
 }

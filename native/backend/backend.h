@@ -51,6 +51,7 @@ struct LayerImplementation {
   std::string layer;
   std::string implementation;  // the library's own name of it, "winograd+...", "loop" or "kernel"
   double milliseconds = 0;     // as timed when it was chosen; 0 where nothing was timed
+  bool cached = false;         // that was earlier, and came from the cache on disk
 };
 
 // How long a GPU took for the parts of a run, by its own clock; zeros on a CPU.
@@ -77,6 +78,10 @@ class Executable {
     return started.ok() ? finish() : started;
   }
 
+  // Whether runs go on after `start`, so that it is worth starting the next before `finish`. Where not, a run is over
+  // when `start` returns.
+  virtual bool overlaps() const { return true; }
+
   virtual std::vector<LayerImplementation> layers() const = 0;
   // Of the run that was finished last.
   virtual RunTimes times() const { return {}; }
@@ -87,7 +92,7 @@ constexpr int kMaxRuns = 2;
 class Network {
  public:
   virtual ~Network() = default;
-  // `image` is [N,channels,H,W].
+  // `image` is [N,channels,H,W]. Runs may be under way: a device that times plans waits for them first.
   virtual Result<std::unique_ptr<Executable>> compile(const Shape& image) = 0;
 };
 
@@ -111,6 +116,8 @@ class Backend {
   virtual std::vector<Precision> precisions() const = 0;
   // The one that is fast and accurate on this device.
   virtual Precision auto_precision() const = 0;
+  // The folder in which plans that were timed are kept; empty for a device that times nothing.
+  virtual std::string plan_cache() const { return ""; }
   // `graph` has been through optimize().
   virtual Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
                                                 const NetworkOptions& options) = 0;

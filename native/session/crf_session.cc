@@ -3,8 +3,8 @@
 namespace deeplab {
 
 CrfSession::CrfSession(CrfSessionOptions options, Worker::Done built) : image_(options.image) {
-  auto build = [this, options = std::move(options)](const std::atomic<bool>&) {
-    auto backend = find_backend(options.device);
+  auto build = [this, options = std::move(options)] {
+    auto backend = find_backend(options.device, options.cudnn);
     if (!backend.ok()) return backend.status();
     backend_ = *backend;
     const uint8_t* pixels = options.pixels.empty() ? nullptr : options.pixels.data();

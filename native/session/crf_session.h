@@ -12,7 +12,8 @@
 namespace deeplab {
 
 struct CrfSessionOptions {
-  std::string device = "cpu";
+  std::string device = "auto";
+  std::string cudnn;            // folder to look for cuDNN in first; empty: none
   Shape image;                  // [1,channels,H,W]
   std::vector<uint8_t> pixels;  // [H,W,channels], empty where no kernel is bilateral
   CrfModel model;
@@ -36,6 +37,7 @@ class CrfSession {
   // These only after `built` was called with success; constant from then on.
   size_t lattice_bytes() const { return lattice_bytes_; }
   const std::vector<int64_t>& vertices() const { return vertices_; }
+  std::string device() const { return backend_->device(); }
   size_t inference_bytes(int64_t classes, bool marginals) const;
 
   void submit(CrfRequest request);

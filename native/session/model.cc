@@ -14,4 +14,19 @@ Result<Model> open_model(const std::string& path) {
   return Model{std::move(*file), std::move(*config), std::move(graph)};
 }
 
+Result<LoadedNetwork> load_network(const NetworkRequest& request) {
+  auto model = open_model(request.path);
+  if (!model.ok()) return model.status();
+  auto backend = find_backend(request.device, request.cudnn);
+  if (!backend.ok()) return backend.status();
+  NetworkOptions options;
+  options.precision = request.precision.value_or((*backend)->auto_precision());
+  options.threads = request.threads;
+  options.winograd = request.winograd;
+  auto network = (*backend)->load(model->graph, model->file, options);
+  if (!network.ok()) return network.status();
+  return LoadedNetwork{std::move(model->config), std::move(model->graph), *backend, options.precision,
+                       std::move(*network)};
+}
+
 }  // namespace deeplab

@@ -11,6 +11,8 @@ namespace {
 // The size a network is compiled for while it loads, unless its config fixes one: what papers and benchmarks use.
 constexpr int kUsualSide = 513;
 
+static_assert(Worker::kMostUnderWay <= kMaxRuns);
+
 Shape usual_image(const ModelConfig& config) {
   if (config.resize == ResizeRule::kFixed) return {1, 3, config.input_height, config.input_width};
   return {1, 3, kUsualSide, kUsualSide};
@@ -23,7 +25,7 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
     executables_.clear();
     network_.reset();
   };
-  worker_.start([this](const std::atomic<bool>&) { return load(); }, std::move(loaded), free_network);
+  worker_.start([this] { return load(); }, std::move(loaded), free_network);
 }
 
 Result<Shape> Session::logits_shape(const Shape& image) const {
@@ -44,36 +46,33 @@ void Session::submit(SegmentRequest request) {
 }
 
 Status Session::load() {
-  auto model = open_model(options_.path);
-  if (!model.ok()) return model.status();
-  auto backend = find_backend(options_.device);
-  if (!backend.ok()) return backend.status();
-  NetworkOptions network_options;
-  network_options.precision = options_.precision.value_or((*backend)->auto_precision());
-  network_options.threads = options_.threads;
-  network_options.winograd = options_.winograd;
-  info_ = {model->config, (*backend)->device(), network_options.precision, options_.threads};
-  graph_ = std::move(model->graph);
-  auto network = (*backend)->load(graph_, model->file, network_options);
-  if (!network.ok()) return network.status();
-  network_ = std::move(*network);
+  auto loaded = load_network(options_.network);
+  if (!loaded.ok()) return loaded.status();
+  info_ = {std::move(loaded->config), loaded->backend->device(), loaded->precision, options_.network.threads};
+  graph_ = std::move(loaded->graph);
+  network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
   return executable_for(usual_image(info_.config)).status();
 }
 
-Status Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
+Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
   try {
-    auto executable = executable_for(request.image);
-    if (!executable.ok()) return executable.status();
+    auto found = executable_for(request.image);
+    if (!found.ok()) return found.status();
+    const std::shared_ptr<Executable> executable = *found;
     const CrfParameters* crf = request.crf.has_value() ? &*request.crf : nullptr;
-    return (*executable)->run({request.pixels.data(), crf}, request.output, cancelled);
+    const RunInput input{request.pixels.data(), crf};
+    if (!executable->overlaps()) return executable->run(input, request.output, cancelled);
+    const Status started = executable->start(input, request.output, cancelled);
+    if (!started.ok()) return started;
+    return [executable] { return executable->finish(); };
   } catch (const std::bad_alloc&) {
     return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
                  " needs more memory than there is");
   }
 }
 
-Result<Executable*> Session::executable_for(const Shape& image) {
+Result<std::shared_ptr<Executable>> Session::executable_for(const Shape& image) {
   const auto found =
       std::find_if(executables_.begin(), executables_.end(), [&](const auto& entry) { return entry.first == image; });
   if (found != executables_.end()) {
@@ -81,10 +80,10 @@ Result<Executable*> Session::executable_for(const Shape& image) {
   } else {
     auto executable = network_->compile(image);
     if (!executable.ok()) return executable.status();
-    executables_.emplace_front(image, std::move(*executable));
+    executables_.emplace_front(image, std::shared_ptr<Executable>(std::move(*executable)));
     while (executables_.size() > static_cast<size_t>(options_.cache_size)) executables_.pop_back();
   }
-  return executables_.front().second.get();
+  return executables_.front().second;
 }
 
 }  // namespace deeplab

@@ -1,4 +1,5 @@
-// A loaded model at work: its worker loads the network, then segments one image after the other.
+// A loaded model at work: its worker loads the network, then segments one image after the other; on a GPU, the next is
+// on its way up while one is computed.
 #pragma once
 
 #include <functional>
@@ -16,11 +17,7 @@
 namespace deeplab {
 
 struct SessionOptions {
-  std::string path;
-  std::string device = "auto";
-  std::optional<Precision> precision;  // none: the device's best
-  int threads = 1;
-  bool winograd = true;
+  NetworkRequest network;
   int cache_size = 8;  // image shapes whose executables are kept, least recently used first out
 };
 
@@ -56,8 +53,8 @@ class Session {
 
  private:
   Status load();
-  Status run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
-  Result<Executable*> executable_for(const Shape& image);
+  Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
+  Result<std::shared_ptr<Executable>> executable_for(const Shape& image);
 
   const SessionOptions options_;
   SessionInfo info_;
@@ -65,7 +62,8 @@ class Session {
 
   // Of the worker's thread alone.
   std::unique_ptr<Network> network_;
-  std::list<std::pair<Shape, std::unique_ptr<Executable>>> executables_;  // most recently used first
+  // Most recently used first. A run holds its own, so that it outlives its place here.
+  std::list<std::pair<Shape, std::shared_ptr<Executable>>> executables_;
 
   Worker worker_{"the model"};  // last, so that it stops before anything is gone
 };

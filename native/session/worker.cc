@@ -7,15 +7,15 @@
 
 namespace deeplab {
 
-void Worker::start(Job job, Done started, std::function<void()> finish) {
-  thread_ = std::thread(&Worker::thread_main, this, Entry{0, std::move(job), std::move(started)}, std::move(finish));
+void Worker::start(std::function<Status()> set_up, Done started, std::function<void()> tear_down) {
+  thread_ = std::thread(&Worker::thread_main, this, std::move(set_up), std::move(started), std::move(tear_down));
 }
 
 void Worker::submit(uint64_t id, Job job, Done done) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!closing_) {
-      queue_.push_back({id, std::move(job), std::move(done)});
+      queue_.emplace_back(id, std::move(job), std::move(done));
       changed_.notify_all();
       return;
     }
@@ -24,16 +24,16 @@ void Worker::submit(uint64_t id, Job job, Done done) {
 }
 
 void Worker::cancel(uint64_t id) {
-  Entry entry;
+  Entries taken;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (running_id_ == id) cancelled_ = true;
-    const auto found = std::find_if(queue_.begin(), queue_.end(), [id](const auto& queued) { return queued.id == id; });
-    if (found == queue_.end()) return;
-    entry = std::move(*found);
-    queue_.erase(found);
+    const auto has_id = [id](const Entry& entry) { return entry.id == id; };
+    const auto running = std::find_if(under_way_.begin(), under_way_.end(), has_id);
+    if (running != under_way_.end()) running->cancelled = true;
+    const auto queued = std::find_if(queue_.begin(), queue_.end(), has_id);
+    if (queued != queue_.end()) taken.splice(taken.begin(), queue_, queued);
   }
-  entry.done(error(Code::kAborted, "the request was aborted before it ran"));
+  for (const Entry& entry : taken) entry.done(error(Code::kAborted, "the request was aborted before it ran"));
 }
 
 void Worker::close(std::function<void()> closed) {
@@ -50,11 +50,11 @@ void Worker::close(std::function<void()> closed) {
 }
 
 void Worker::stop() {
-  std::deque<Entry> abandoned;
+  Entries abandoned;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = true;
-    cancelled_ = true;
+    for (Entry& entry : under_way_) entry.cancelled = true;
     abandoned.swap(queue_);
     changed_.notify_all();
   }
@@ -62,13 +62,13 @@ void Worker::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Worker::thread_main(Entry first, const std::function<void()>& finish) {
+void Worker::thread_main(std::function<Status()> set_up, const Done& started, const std::function<void()>& tear_down) {
   name_this_thread("deeplab");
-  const Status status = run(first.job);
-  first.job = nullptr;  // and what it holds
-  first.done(status);
+  const Status status = guarded(set_up);
+  set_up = nullptr;  // and what it holds
+  started(status);
   if (status.ok()) serve();
-  finish();
+  tear_down();
   std::vector<std::function<void()>> closed;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -80,28 +80,50 @@ void Worker::thread_main(Entry first, const std::function<void()>& finish) {
 
 void Worker::serve() {
   while (true) {
-    Entry entry;
+    bool next = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      entry = std::move(queue_.front());
-      queue_.pop_front();
-      running_id_ = entry.id;
-      cancelled_ = false;
+      changed_.wait(lock, [this] { return closing_ || !queue_.empty() || !under_way_.empty(); });
+      if (queue_.empty() && under_way_.empty()) return;
+      next = !queue_.empty();
+      if (next) under_way_.splice(under_way_.end(), queue_, queue_.begin());
     }
-    const Status status = run(entry.job);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      running_id_ = 0;
-    }
-    entry.done(status);
+    if (next) begin(std::prev(under_way_.end()));
+    // With nothing to start meanwhile, or no room for it, the oldest is waited for.
+    if (!next || under_way_.size() == kMostUnderWay) finish(under_way_.begin());
   }
 }
 
-Status Worker::run(const Job& job) {
+void Worker::begin(Entries::iterator entry) {
+  Started started = failed_.ok() ? guarded([&] { return entry->job(entry->cancelled); }) : Started(failed_);
+  entry->job = nullptr;  // and what it holds
+  if (const Status* outcome = std::get_if<Status>(&started))
+    settle(entry, *outcome);
+  else
+    entry->finish = std::move(std::get<Finish>(started));
+}
+
+void Worker::finish(Entries::iterator entry) {
+  const Status status = guarded(entry->finish);
+  entry->finish = nullptr;  // and what it holds
+  const bool too_late = status.ok() && entry->cancelled;
+  settle(entry, too_late ? error(Code::kAborted, "the request was aborted while it ran") : status);
+}
+
+void Worker::settle(Entries::iterator entry, const Status& status) {
+  if (status.code() == Code::kDeviceFailed) failed_ = status;
+  Entries settled;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    settled.splice(settled.begin(), under_way_, entry);
+  }
+  settled.front().done(status);
+}
+
+template <typename Call>
+auto Worker::guarded(const Call& call) const -> decltype(call()) {
   try {
-    return job(cancelled_);
+    return call();
   } catch (const std::bad_alloc&) {
     return error(Code::kOutOfMemory, name_, " needs more memory than there is");
   }

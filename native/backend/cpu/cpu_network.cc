@@ -85,6 +85,7 @@ class CpuExecutable : public Executable {
     return run_crf(input, output, unary.data(), cancelled);
   }
   Status finish() override { return Status(); }
+  bool overlaps() const override { return false; }
 
   std::vector<LayerImplementation> layers() const override { return network_.layers; }
 

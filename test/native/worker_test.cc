@@ -1,0 +1,380 @@
+// Holds native/session/worker.h to its word with jobs that are made up: some are done when they return, some leave a
+// device going that this program plays. Prints a line per case; test/worker.test.ts runs it.
+
+#include "session/worker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <new>
+
+namespace deeplab {
+namespace {
+
+#define EXPECT(condition)                                                             \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      std::fprintf(stderr, "worker_test.cc:%d: expected %s\n", __LINE__, #condition); \
+      std::exit(1);                                                                   \
+    }                                                                                 \
+  } while (false)
+
+// What happens, in order, for all threads to add to and to wait on.
+class Log {
+ public:
+  void add(const std::string& event) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    events_.push_back(event);
+    changed_.notify_all();
+  }
+  // A minute is for ever: it only ends a test that would hang.
+  void wait_for(const std::string& event) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto there = [&] { return count(event) > 0; };
+    if (changed_.wait_for(lock, std::chrono::minutes(1), there)) return;
+    std::fprintf(stderr, "\"%s\" has not happened; but:\n", event.c_str());
+    for (const std::string& other : events_) std::fprintf(stderr, "  %s\n", other.c_str());
+    std::exit(1);
+  }
+  std::vector<std::string> events() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return events_;
+  }
+  bool has(const std::string& event) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return count(event) > 0;
+  }
+  bool in_order(const std::string& first, const std::string& second) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return count(first) == 1 && count(second) == 1 &&
+           std::find(events_.begin(), events_.end(), first) < std::find(events_.begin(), events_.end(), second);
+  }
+
+ private:
+  std::ptrdiff_t count(const std::string& event) { return std::count(events_.begin(), events_.end(), event); }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> events_;
+};
+
+// A gate that a job waits at.
+class Latch {
+ public:
+  void open() { promise_.set_value(); }
+  void wait() const { EXPECT(opened_.wait_for(std::chrono::minutes(1)) == std::future_status::ready); }
+
+ private:
+  std::promise<void> promise_;
+  std::shared_future<void> opened_ = promise_.get_future().share();
+};
+
+using Events = std::vector<std::string>;
+
+class Desk {
+ public:
+  Desk() {
+    worker.start(
+        [this] {
+          log.add("set up");
+          return Status();
+        },
+        [](const Status&) {}, [this] { log.add("torn down"); });
+  }
+
+  std::string name(uint64_t id) const { return std::to_string(id); }
+
+  // Logs "<id> OK" or "<id> ERR_...".
+  Worker::Done done(uint64_t id) {
+    return [this, id](const Status& status) { log.add(name(id) + " " + code_name(status.code())); };
+  }
+
+  // A CPU's job.
+  void submit_immediate(uint64_t id, const Latch* hold = nullptr, Status outcome = Status()) {
+    const auto job = [this, id, hold, outcome](const std::atomic<bool>& cancelled) -> Worker::Started {
+      log.add("start " + name(id));
+      if (hold != nullptr) hold->wait();
+      return cancelled ? error(Code::kAborted, "aborted") : outcome;
+    };
+    worker.submit(id, job, done(id));
+  }
+
+  // A GPU's job: what it starts is over when `over` is open.
+  void submit_overlapping(uint64_t id, const Latch* over = nullptr, Status outcome = Status(),
+                          const Latch* hold_start = nullptr) {
+    const auto job = [this, id, over, outcome, hold_start](const std::atomic<bool>& cancelled) -> Worker::Started {
+      log.add("start " + name(id));
+      if (hold_start != nullptr) hold_start->wait();
+      if (cancelled) return error(Code::kAborted, "aborted");
+      const size_t now = ++under_way;
+      EXPECT(now <= Worker::kMostUnderWay);
+      return Worker::Finish([this, id, over, outcome] {
+        log.add("wait for " + name(id));
+        if (over != nullptr) over->wait();
+        --under_way;
+        return outcome;
+      });
+    };
+    worker.submit(id, job, done(id));
+  }
+
+  void close() {
+    std::promise<void> closed;
+    worker.close([&closed] { closed.set_value(); });
+    EXPECT(closed.get_future().wait_for(std::chrono::minutes(1)) == std::future_status::ready);
+  }
+
+  Log log;
+  std::atomic<size_t> under_way{0};
+  Worker worker{"the desk"};
+};
+
+void jobs_are_done_in_order_each_before_the_next_starts() {
+  Desk desk;
+  Latch first;
+  desk.submit_immediate(1, &first);
+  desk.submit_immediate(2);
+  desk.submit_immediate(3);
+  first.open();
+  desk.close();
+  EXPECT((desk.log.events() == Events{"set up", "start 1", "1 OK", "start 2", "2 OK", "start 3", "3 OK", "torn down"}));
+}
+
+void an_overlapping_job_alone_is_done_without_another_coming() {
+  Desk desk;
+  desk.submit_overlapping(1);
+  desk.log.wait_for("1 OK");
+  desk.submit_overlapping(2);
+  desk.log.wait_for("2 OK");
+}
+
+void the_next_job_starts_before_the_one_before_is_waited_for() {
+  Desk desk;
+  Latch queued, over;
+  desk.submit_overlapping(1, &over, Status(), &queued);
+  desk.submit_overlapping(2);
+  desk.submit_overlapping(3);
+  queued.open();
+  desk.log.wait_for("wait for 1");
+  EXPECT(!desk.log.has("start 3"));  // two are under way
+  over.open();
+  desk.close();
+  EXPECT((desk.log.events() == Events{"set up", "start 1", "start 2", "wait for 1", "1 OK", "start 3", "wait for 2",
+                                      "2 OK", "wait for 3", "3 OK", "torn down"}));
+}
+
+void a_job_that_is_done_at_once_does_not_wait_for_the_one_before() {
+  Desk desk;
+  Latch queued, over;
+  desk.submit_overlapping(1, &over, Status(), &queued);
+  desk.submit_immediate(2);
+  queued.open();
+  desk.log.wait_for("2 OK");
+  EXPECT(!desk.log.has("1 OK"));
+  over.open();
+  desk.log.wait_for("1 OK");
+}
+
+void each_of_two_under_way_is_cancelled_by_itself() {
+  for (const uint64_t cancelled : {1, 2}) {
+    Desk desk;
+    Latch queued, over;
+    desk.submit_overlapping(1, &over, Status(), &queued);
+    desk.submit_overlapping(2);
+    queued.open();
+    desk.log.wait_for("wait for 1");
+    desk.worker.cancel(cancelled);
+    desk.worker.cancel(99);
+    over.open();
+    desk.close();
+    EXPECT(desk.log.has(cancelled == 1 ? "1 ERR_ABORTED" : "1 OK"));
+    EXPECT(desk.log.has(cancelled == 2 ? "2 ERR_ABORTED" : "2 OK"));
+    EXPECT(desk.log.has("wait for 1") && desk.log.has("wait for 2"));
+  }
+}
+
+void one_that_is_cancelled_while_it_starts_is_not_waited_for() {
+  Desk desk;
+  Latch starting, over;
+  desk.submit_overlapping(1, &over, Status(), &starting);
+  desk.submit_overlapping(2);
+  desk.log.wait_for("start 1");
+  desk.worker.cancel(1);
+  starting.open();
+  desk.log.wait_for("1 ERR_ABORTED");
+  desk.log.wait_for("2 OK");
+  EXPECT(!desk.log.has("wait for 1"));
+  over.open();
+}
+
+void one_that_waits_is_cancelled_at_once() {
+  Desk desk;
+  Latch running;
+  desk.submit_immediate(1, &running);
+  desk.submit_overlapping(2);
+  desk.log.wait_for("start 1");
+  desk.worker.cancel(2);
+  EXPECT(desk.log.has("2 ERR_ABORTED"));
+  EXPECT(!desk.log.has("1 OK"));
+  running.open();
+  desk.close();
+  EXPECT(!desk.log.has("start 2"));
+}
+
+void a_failure_is_that_of_its_own_job() {
+  Desk desk;
+  Latch queued;
+  desk.submit_overlapping(1, nullptr, error(Code::kOutOfMemory, "large"), &queued);
+  desk.submit_overlapping(2);
+  desk.submit_immediate(3, nullptr, error(Code::kInternal, "odd"));
+  desk.submit_overlapping(4);
+  queued.open();
+  desk.close();
+  EXPECT(desk.log.has("1 ERR_OUT_OF_MEMORY") && desk.log.has("2 OK"));
+  EXPECT(desk.log.has("3 ERR_INTERNAL") && desk.log.has("4 OK"));
+}
+
+void after_a_device_has_failed_nothing_is_started_on_it() {
+  Desk desk;
+  Latch queued;
+  desk.submit_overlapping(1, nullptr, error(Code::kDeviceFailed, "lost"), &queued);
+  desk.submit_overlapping(2, nullptr, error(Code::kDeviceFailed, "lost"));
+  desk.submit_overlapping(3);
+  desk.submit_immediate(4);
+  queued.open();
+  desk.close();
+  for (const char* event : {"wait for 1", "wait for 2"}) EXPECT(desk.log.has(event));
+  for (const char* event : {"1 ERR_DEVICE_FAILED", "2 ERR_DEVICE_FAILED", "3 ERR_DEVICE_FAILED", "4 ERR_DEVICE_FAILED"})
+    EXPECT(desk.log.has(event));
+  for (const char* event : {"start 3", "start 4"}) EXPECT(!desk.log.has(event));
+}
+
+void no_memory_for_either_half_is_an_error_of_the_job() {
+  Desk desk;
+  desk.worker.submit(
+      1, [](const std::atomic<bool>&) -> Worker::Started { throw std::bad_alloc(); }, desk.done(1));
+  desk.worker.submit(
+      2,
+      [](const std::atomic<bool>&) -> Worker::Started {
+        return Worker::Finish([]() -> Status { throw std::bad_alloc(); });
+      },
+      desk.done(2));
+  desk.submit_overlapping(3);
+  desk.close();
+  EXPECT(desk.log.has("1 ERR_OUT_OF_MEMORY") && desk.log.has("2 ERR_OUT_OF_MEMORY") && desk.log.has("3 OK"));
+}
+
+void close_drains_what_is_under_way_and_what_waits() {
+  Desk desk;
+  Latch over;
+  desk.submit_overlapping(1, &over);
+  for (uint64_t id = 2; id <= 5; ++id) desk.submit_overlapping(id);
+  desk.worker.close([&desk] { desk.log.add("closed"); });
+  desk.submit_overlapping(6);
+  EXPECT(desk.log.has("6 ERR_CLOSED"));
+  EXPECT(!desk.log.has("closed"));
+  over.open();
+  desk.log.wait_for("closed");
+  for (uint64_t id = 1; id <= 5; ++id) EXPECT(desk.log.in_order("wait for " + desk.name(id), desk.name(id) + " OK"));
+  EXPECT(desk.log.in_order("5 OK", "torn down") && desk.log.in_order("torn down", "closed"));
+  desk.close();  // again: at once
+}
+
+void stop_waits_for_what_is_under_way_and_drops_what_waits() {
+  Desk desk;
+  Latch queued, over;
+  desk.submit_overlapping(1, &over, Status(), &queued);
+  desk.submit_overlapping(2);
+  desk.submit_overlapping(3);
+  queued.open();
+  desk.log.wait_for("wait for 1");
+  std::thread stopping([&desk] { desk.worker.stop(); });
+  desk.log.wait_for("3 ERR_CLOSED");
+  over.open();
+  stopping.join();
+  EXPECT(desk.log.has("1 ERR_ABORTED") && desk.log.has("2 ERR_ABORTED"));
+  EXPECT(desk.log.has("wait for 2") && !desk.log.has("start 3"));
+  EXPECT(desk.under_way == 0);
+  EXPECT(desk.log.in_order("2 ERR_ABORTED", "torn down"));
+}
+
+void a_worker_that_cannot_be_set_up_takes_no_jobs() {
+  Log log;
+  Worker worker("the desk");
+  worker.start([] { return error(Code::kInvalidWeights, "bad"); },
+               [&log](const Status& status) { log.add(code_name(status.code())); }, [&log] { log.add("torn down"); });
+  worker.close([&log] { log.add("closed"); });
+  log.wait_for("closed");
+  worker.submit(
+      1, [](const std::atomic<bool>&) { return Status(); },
+      [&log](const Status& status) { log.add(code_name(status.code())); });
+  EXPECT((log.events() == Events{"ERR_INVALID_WEIGHTS", "torn down", "closed", "ERR_CLOSED"}));
+}
+
+// Jobs of all kinds, cancelled or not: each is done once, and what was started is waited for once.
+void nothing_is_lost_or_done_twice(uint32_t seed) {
+  constexpr uint64_t kJobs = 2000;
+  auto random = [state = seed]() mutable {
+    state = state * 1664525u + 1013904223u;
+    return state >> 24;
+  };
+  std::vector<std::atomic<int>> started(kJobs + 1), finished(kJobs + 1), done(kJobs + 1);
+  std::atomic<int> under_way{0};
+  {
+    Worker worker("the desk");
+    worker.start([] { return Status(); }, [](const Status&) {}, [] {});
+    std::thread canceller([&worker, random]() mutable {
+      for (uint64_t id = 1; id <= kJobs; id += 1 + random() % 8) worker.cancel(id);
+    });
+    for (uint64_t id = 1; id <= kJobs; ++id) {
+      const bool overlaps = random() % 4 != 0, fails = random() % 8 == 0;
+      const auto job = [&, id, overlaps, fails](const std::atomic<bool>& cancelled) -> Worker::Started {
+        if (fails || cancelled) return error(Code::kAborted, "aborted");
+        if (!overlaps) return Status();
+        ++started[id];
+        EXPECT(++under_way <= static_cast<int>(Worker::kMostUnderWay));
+        return Worker::Finish([&, id] {
+          --under_way;
+          ++finished[id];
+          return Status();
+        });
+      };
+      worker.submit(id, job, [&done, id](const Status&) { ++done[id]; });
+    }
+    std::promise<void> closed;
+    if (seed % 2 == 0) {
+      worker.close([&closed] { closed.set_value(); });
+      closed.get_future().wait();
+    } else {
+      worker.stop();
+    }
+    canceller.join();
+  }
+  for (uint64_t id = 1; id <= kJobs; ++id) EXPECT(done[id] == 1 && started[id] == finished[id] && started[id] <= 1);
+}
+
+}  // namespace
+}  // namespace deeplab
+
+int main() {
+  using namespace deeplab;
+#define RUN(test) test(), std::puts(#test)
+  RUN(jobs_are_done_in_order_each_before_the_next_starts);
+  RUN(an_overlapping_job_alone_is_done_without_another_coming);
+  RUN(the_next_job_starts_before_the_one_before_is_waited_for);
+  RUN(a_job_that_is_done_at_once_does_not_wait_for_the_one_before);
+  RUN(each_of_two_under_way_is_cancelled_by_itself);
+  RUN(one_that_is_cancelled_while_it_starts_is_not_waited_for);
+  RUN(one_that_waits_is_cancelled_at_once);
+  RUN(a_failure_is_that_of_its_own_job);
+  RUN(after_a_device_has_failed_nothing_is_started_on_it);
+  RUN(no_memory_for_either_half_is_an_error_of_the_job);
+  RUN(close_drains_what_is_under_way_and_what_waits);
+  RUN(stop_waits_for_what_is_under_way_and_drops_what_waits);
+  RUN(a_worker_that_cannot_be_set_up_takes_no_jobs);
+  for (uint32_t seed = 1; seed <= 20; ++seed) nothing_is_lost_or_done_twice(seed);
+  std::puts("nothing_is_lost_or_done_twice");
+  return 0;
+}
