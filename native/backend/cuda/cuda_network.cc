@@ -30,7 +30,7 @@ struct CompileStep {
   const Shape& input(int i) const { return shapes[node.inputs[i]]; }
   int64_t in_channels() const { return stored_channels(graph.nodes[node.inputs[0]].op, input(0), compiler.precision); }
 
-  Result<Step> operator()(const Image&) const { return Step{"input"}; }
+  Result<Step> operator()(const Image&) const { return Step{"input", 0, false, 0, nullptr}; }
   Result<Step> operator()(const Normalize& op) const { return compile_normalize(compiler, op, input(0)); }
   Result<Step> operator()(const Conv2d& op) const {
     return compile_convolution(compiler, node.name, op, input(0), in_channels(), output);
@@ -41,7 +41,7 @@ struct CompileStep {
   }
   Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(compiler, op, input(0), output); }
   // The executable does the head, when it knows what is wanted.
-  Result<Step> operator()(const deeplab::SegmentationHead&) const { return Step{"kernel"}; }
+  Result<Step> operator()(const deeplab::SegmentationHead&) const { return Step{"kernel", 0, false, 0, nullptr}; }
   Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
   Result<Step> operator()(const Relu&) const { return not_fused(); }
   Result<Step> operator()(const Add&) const { return not_fused(); }
