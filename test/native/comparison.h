@@ -61,8 +61,8 @@ std::vector<Case> run_cases();
 // crf_cases.cc
 std::vector<Case> crf_cases();
 
-// ‖a - b‖ / ‖b‖ that a precision may have: of a fused layer as of a whole network.
-double relative_bound(Precision precision);
+// ‖a - b‖ / ‖b‖ that a precision may have.
+double relative_bound(Precision precision, bool whole_network);
 
 double relative_error(const float* values, const std::vector<double>& reference);
 // max |a - b| / rms(b): a wrong value among many right ones.
