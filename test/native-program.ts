@@ -1,7 +1,8 @@
 // The programs of test/native, which test what JavaScript does not reach.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 
 const root = path.join(__dirname, '..');
@@ -12,7 +13,8 @@ export function nativeProgram(name: string): string {
   mkdirSync(build, { recursive: true });
   const cmake = (...args: readonly string[]) =>
     execFileSync('flock', [path.join(build, 'lock'), 'cmake', ...args], { cwd: root, stdio: 'pipe' });
-  cmake('-B', build, '-G', 'Ninja', '-DDEEPLAB_TESTS=ON');
-  cmake('--build', build, '--target', name);
+  const generator = spawnSync('ninja', ['--version']).status === 0 ? ['-G', 'Ninja'] : [];
+  cmake('-B', build, ...generator, '-DDEEPLAB_TESTS=ON');
+  cmake('--build', build, '--target', name, '--parallel', String(os.availableParallelism()));
   return path.join(build, 'test', 'native', name);
 }

@@ -86,7 +86,9 @@ Graph fuse_residual(const Graph& graph) {
       const NodeId later = std::max(node.inputs[0], node.inputs[1]);
       const NodeId earlier = std::min(node.inputs[0], node.inputs[1]);
       Conv2d* conv = rewriter.sole_conv(later);
-      if (conv != nullptr && !conv->residual && !conv->relu && last_use[earlier] == id) {
+      // It writes over the other one, which must not be what it reads.
+      const bool reads_it = !graph.nodes[later].inputs.empty() && graph.nodes[later].inputs[0] == earlier;
+      if (conv != nullptr && !conv->residual && !conv->relu && last_use[earlier] == id && !reads_it) {
         conv->residual = true;
         rewriter.result.nodes[rewriter.mapped(later)].inputs.push_back(rewriter.mapped(earlier));
         rewriter.map(id, rewriter.mapped(later));
@@ -149,6 +151,7 @@ Graph aspp_as_gemm(const Graph& graph) {
   return std::move(rewriter.result);
 }
 
-Graph optimize(const Graph& graph) { return aspp_as_gemm(fuse_relu(fuse_residual(fold_batch_norm(graph)))); }
+// The ASPP comes before the residuals: a sum of two branches looks like one.
+Graph optimize(const Graph& graph) { return fuse_relu(fuse_residual(aspp_as_gemm(fold_batch_norm(graph)))); }
 
 }  // namespace deeplab

@@ -80,6 +80,7 @@ class Planner : public ConvolutionCompiler {
       : cudnn_(cudnn), device_(device), cache_(cache), engines_(*engines) {}
 
   Result<std::shared_ptr<const Convolution>> compile(const ConvSpec& spec) override {
+    if (!planned_.insert(to_string(spec)).second) return convolution_;
     auto graph = convolution_graph(cudnn_, spec);
     if (!graph.ok()) return graph.status();
     auto configs = engine_configs(cudnn_, device_, *graph, spec);
@@ -93,7 +94,7 @@ class Planner : public ConvolutionCompiler {
       ++engines_[config.engine];
     }
     if (!any) return error(Code::kInternal, "no engine");
-    return std::shared_ptr<const Convolution>(std::make_shared<PlannedConvolution>());
+    return convolution_;
   }
 
  private:
@@ -117,6 +118,8 @@ class Planner : public ConvolutionCompiler {
   const Descriptor& device_;
   const PlanCache& cache_;
   std::map<int64_t, int>& engines_;
+  std::set<std::string> planned_;
+  const std::shared_ptr<const Convolution> convolution_ = std::make_shared<PlannedConvolution>();
 };
 
 void plan_network(const Cudnn& cudnn, const Card& card, Precision precision, const Model& model,

@@ -35,6 +35,9 @@ struct ConvSpec {
   bool relu = false;
 };
 
+// A name for all that is in it.
+std::string to_string(const ConvSpec& spec);
+
 // All in device memory.
 struct ConvArguments {
   const void* input = nullptr;

@@ -1,7 +1,6 @@
 #include "backend/cuda/cudnn_convolution.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include "backend/cuda/element.h"
 
@@ -16,16 +15,6 @@ constexpr size_t kMostTimed = 24;
 // Executions that are timed as one graph, and how often.
 constexpr int kExecutions = 4;
 constexpr int kRepetitions = 5;
-
-std::string describe(const ConvSpec& spec) {
-  std::ostringstream text;
-  text << precision_name(spec.precision) << " n" << spec.n << " in" << spec.in_channels << "x" << spec.in_height << "x"
-       << spec.in_width << " out" << spec.out_channels << "x" << spec.out_height << "x" << spec.out_width << " k"
-       << spec.kernel << " s" << spec.stride << " d" << spec.dilation << " p" << spec.padding_top << ","
-       << spec.padding_bottom << "," << spec.padding_left << "," << spec.padding_right
-       << (spec.residual ? " residual" : "") << (spec.relu ? " relu" : "");
-  return text.str();
-}
 
 // Numbers from -1 to 1 without a pattern: a matrix product of zeros, or of equal numbers, is faster than one of real
 // ones.
@@ -151,10 +140,11 @@ Result<double> time_plan(const Cudnn& cudnn, cudnnHandle_t handle, const Descrip
 
 }  // namespace
 
-struct CudnnCompiler::TimedPlan {
+// A plan, and what the cache keeps of it.
+struct CudnnCompiler::Candidate {
   Descriptor plan;
-  int64_t engine = 0;
-  double milliseconds = 0;
+  int64_t workspace = 0;
+  CachedPlan cached;
 };
 
 Result<std::unique_ptr<ConvolutionCompiler>> CudnnCompiler::create(const Cudnn& cudnn, Stream stream, PlanCache cache) {
@@ -170,80 +160,84 @@ Result<std::unique_ptr<ConvolutionCompiler>> CudnnCompiler::create(const Cudnn& 
 
 CudnnCompiler::~CudnnCompiler() = default;
 
-Result<CudnnCompiler::TimedPlan> CudnnCompiler::read(const CachedPlan& cached) const {
+Result<CudnnCompiler::Candidate> CudnnCompiler::read(CachedPlan cached) const {
   auto plan = read_plan(cudnn_, device_, cached.json);
   if (!plan.ok()) return plan.status();
-  return TimedPlan{std::move(*plan), cached.engine, cached.milliseconds};
+  auto workspace = plan_workspace_bytes(*plan);
+  if (!workspace.ok()) return workspace.status();
+  return Candidate{std::move(*plan), *workspace, std::move(cached)};
 }
 
-Result<CudnnCompiler::TimedPlan> CudnnCompiler::fastest(const ConvSpec& spec) const {
+// By way of its text, so that what is timed is what the cache will give.
+Result<CudnnCompiler::Candidate> CudnnCompiler::make(const EngineConfig& config) const {
+  auto plan = make_plan(cudnn_, device_, config);
+  if (!plan.ok()) return plan.status();
+  auto json = write_plan(*plan);
+  if (!json.ok()) return json.status();
+  return read({config.engine, 0, std::move(*json)});
+}
+
+Result<std::vector<CudnnCompiler::Candidate>> CudnnCompiler::candidates(const ConvSpec& spec) const {
   auto graph = convolution_graph(cudnn_, spec);
   if (!graph.ok()) return graph.status();
   auto configs = engine_configs(cudnn_, device_, *graph, spec);
   if (!configs.ok()) return configs.status();
-
-  TimedPlan best;
-  Status last = error(Code::kDeviceFailed, "cuDNN ", cudnn_.version, " has no engine for ", describe(spec));
-  // Memory as large as the neediest plan asks for is got once; where that much is not to be had, plans that need less
-  // have their turn.
-  std::vector<TimedPlan> plans;
-  std::vector<int64_t> workspaces;
+  Status last = error(Code::kUnsupportedModel, "cuDNN ", cudnn_.version, " has no engine for it: ", to_string(spec));
+  std::vector<Candidate> candidates;
   for (const EngineConfig& config : *configs) {
-    if (plans.size() == kMostTimed) break;
-    auto plan = make_plan(cudnn_, device_, config);
-    if (!plan.ok()) {
-      last = plan.status();
-      continue;
+    if (candidates.size() == kMostTimed) break;
+    auto candidate = make(config);
+    if (!candidate.ok()) {
+      last = candidate.status();
+    } else if (candidate->workspace <= kMostWorkspace) {
+      candidates.push_back(std::move(*candidate));
     }
-    auto workspace = plan_workspace_bytes(*plan);
-    if (!workspace.ok()) return workspace.status();
-    if (*workspace > kMostWorkspace) continue;
-    plans.push_back({std::move(*plan), config.engine});
-    workspaces.push_back(*workspace);
   }
-  if (plans.empty()) return last;
-  int64_t most = *std::max_element(workspaces.begin(), workspaces.end());
+  if (candidates.empty()) return last;
+  return std::move(candidates);
+}
+
+Result<CudnnCompiler::Candidate> CudnnCompiler::fastest(const ConvSpec& spec) const {
+  auto found = candidates(spec);
+  if (!found.ok()) return found.status();
+  const auto [least, most] = std::minmax_element(
+      found->begin(), found->end(), [](const auto& a, const auto& b) { return a.workspace < b.workspace; });
+  // Where the neediest plan's workspace is not to be had, those that need least have their turn.
+  int64_t workspace = most->workspace;
   TrialMemory memory;
-  Status allocated = memory.allocate(stream_, spec, most);
+  Status allocated = memory.allocate(stream_, spec, workspace);
   if (allocated.code() == Code::kOutOfMemory) {
-    most = *std::min_element(workspaces.begin(), workspaces.end());
-    allocated = memory.allocate(stream_, spec, most);
+    workspace = least->workspace;
+    allocated = memory.allocate(stream_, spec, workspace);
   }
   DEEPLAB_RETURN_IF_ERROR(allocated);
-  for (size_t i = 0; i < plans.size(); ++i) {
-    if (workspaces[i] > most) continue;
-    const double limit = best.milliseconds > 0 ? best.milliseconds : 1e9;
-    auto time = time_plan(cudnn_, handle_.get(), plans[i].plan, stream_, memory.arguments(), limit);
-    if (!time.ok()) {
-      last = time.status();
-      continue;
-    }
-    if (best.milliseconds > 0 && *time >= best.milliseconds) continue;
-    best = std::move(plans[i]);
-    best.milliseconds = *time;
+  Candidate* best = nullptr;
+  Status last;
+  for (Candidate& candidate : *found) {
+    if (candidate.workspace > workspace) continue;
+    const double limit = best == nullptr ? 1e9 : best->cached.milliseconds;
+    auto time = time_plan(cudnn_, handle_.get(), candidate.plan, stream_, memory.arguments(), limit);
+    if (!time.ok()) last = time.status();
+    if (!time.ok() || *time >= limit) continue;
+    candidate.cached.milliseconds = *time;
+    best = &candidate;
   }
-  if (best.milliseconds == 0) return last;
-  return best;
+  if (best == nullptr) return last;
+  return std::move(*best);
 }
 
 Result<std::shared_ptr<const Convolution>> CudnnCompiler::compile(const ConvSpec& spec) {
-  const std::string key = describe(spec);
+  const std::string key = to_string(spec);
   if (const auto known = known_.find(key); known != known_.end()) return known->second;
-
   const auto cached = cache_.find(key);
-  Result<TimedPlan> found = cached ? read(*cached) : error(Code::kNotFound, "not in the cache");
-  const bool was_cached = found.ok();
-  if (!was_cached) found = fastest(spec);
-  if (!found.ok()) return found.status();
-  auto workspace = plan_workspace_bytes(found->plan);
-  if (!workspace.ok()) return workspace.status();
-  if (!was_cached) {
-    auto json = write_plan(found->plan);
-    if (json.ok()) cache_.store(key, {found->engine, found->milliseconds, *json});
-  }
-  const std::string name = "cudnn engine " + std::to_string(found->engine);
-  const auto convolution = std::make_shared<CudnnConvolution>(cudnn_, handle_, std::move(found->plan), *workspace, name,
-                                                              found->milliseconds, was_cached);
+  Result<Candidate> plan = cached ? read(*cached) : error(Code::kNotFound, "not in the cache");
+  const bool was_cached = plan.ok();
+  if (!was_cached) plan = fastest(spec);
+  if (!plan.ok()) return plan.status();
+  if (!was_cached) cache_.store(key, plan->cached);
+  const auto convolution = std::make_shared<CudnnConvolution>(cudnn_, handle_, std::move(plan->plan), plan->workspace,
+                                                              "cudnn engine " + std::to_string(plan->cached.engine),
+                                                              plan->cached.milliseconds, was_cached);
   known_[key] = convolution;
   return std::shared_ptr<const Convolution>(convolution);
 }

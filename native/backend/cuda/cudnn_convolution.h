@@ -21,9 +21,11 @@ class CudnnCompiler : public ConvolutionCompiler {
   CudnnCompiler(const Cudnn& cudnn, Stream stream, PlanCache cache)
       : cudnn_(cudnn), stream_(stream), cache_(std::move(cache)) {}
 
-  struct TimedPlan;
-  Result<TimedPlan> read(const CachedPlan& cached) const;
-  Result<TimedPlan> fastest(const ConvSpec& spec) const;
+  struct Candidate;
+  Result<Candidate> read(CachedPlan cached) const;
+  Result<Candidate> make(const EngineConfig& config) const;
+  Result<std::vector<Candidate>> candidates(const ConvSpec& spec) const;
+  Result<Candidate> fastest(const ConvSpec& spec) const;
 
   const Cudnn& cudnn_;
   const Stream stream_;

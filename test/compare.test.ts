@@ -1,0 +1,27 @@
+// The comparison program of test/native, on the backends that need no GPU: each operation, whole networks, overlapping
+// runs and CRFs, against float64 and the CPU backend.
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { nativeProgram } from './native-program';
+
+/** Runs a comparison program; rejects with what failed in it. */
+async function compare(name: string): Promise<string> {
+  const program = nativeProgram(name);
+  try {
+    return (await promisify(execFile)(program, ['--quick'], { maxBuffer: 1 << 26 })).stdout;
+  } catch (error) {
+    const { stdout } = error as { stdout: string };
+    throw new Error(
+      stdout
+        .split('\n')
+        .filter((line) => !line.startsWith('ok'))
+        .join('\n'),
+    );
+  }
+}
+
+test('the CPU backend computes what float64 does', async () => {
+  const summary = (await compare('compare_cpu')).trim().split('\n').at(-1);
+  expect(summary).toMatch(/^cpu, seed \d+: \d{3} passed, 0 failed$/);
+}, 300_000);

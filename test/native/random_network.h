@@ -1,0 +1,77 @@
+// Networks with random weights, in memory: small ones around a single operation, and whole ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/safetensors.h"
+#include "core/tensor.h"
+#include "graph/graph.h"
+
+namespace deeplab {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : bits_(seed) {}
+  // [0, 1)
+  float unit() { return static_cast<float>(bits_() >> 40) * 0x1p-24f; }
+  uint8_t byte() { return static_cast<uint8_t>(bits_() >> 56); }
+
+ private:
+  std::mt19937_64 bits_;
+};
+
+// A seed for everything that has this name, whatever else is run.
+uint64_t seed_of(uint64_t seed, const std::string& name);
+
+// Every tensor that the graph, as a builder made it, names. Kernels are scaled as He et al. 2015 do, and batch norm is
+// near one, so that activations neither die nor explode on the way through.
+Result<std::shared_ptr<const Safetensors>> random_weights(const Graph& graph, uint64_t seed);
+
+// uint8 [N,H,W,channels], plain noise.
+std::vector<uint8_t> random_pixels(const Shape& image, uint64_t seed);
+// The same with regions of a colour each, so that a bilateral kernel finds neighbours.
+std::vector<uint8_t> random_picture(const Shape& image, uint64_t seed);
+
+// RGB from 0 to 1 with ImageNet's mean and standard deviation, the published CRF.
+ModelConfig plain_config(int classes);
+
+// DeepLab v2 as plain_config has it.
+ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates = {6, 12, 18, 24});
+
+// Builds a network around the operation under test: normalised image -> ... -> sum of dilated convolutions -> head.
+class NetworkAround {
+ public:
+  explicit NetworkAround(const ModelConfig& config);
+
+  struct ConvParts {
+    bool batch_norm = true;
+    bool bias = false;
+    bool relu = true;
+  };
+
+  NodeId input() const { return input_; }
+  NodeId conv(NodeId x, int out_channels, const Window& window, const ConvParts& parts);
+  NodeId conv(NodeId x, int out_channels, const Window& window = {}) {
+    return conv(x, out_channels, window, ConvParts{});
+  }
+  NodeId max_pool(NodeId x, PaddingRule rule);
+  // relu(x + shortcut)
+  NodeId add(NodeId x, NodeId shortcut);
+  // A branch for each atrous rate; one 1x1 branch where there is none.
+  Graph finish(NodeId x, const std::vector<int>& rates = {});
+
+ private:
+  std::string next_name(const char* what) { return what + std::to_string(graph_.nodes.size()); }
+  NodeId append(const std::string& name, Op op, std::vector<NodeId> inputs, int channels);
+
+  Graph graph_;
+  std::vector<int> channels_;  // of every node
+  int classes_;
+  NodeId image_, input_;
+};
+
+}  // namespace deeplab
