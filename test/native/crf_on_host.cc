@@ -61,8 +61,9 @@ std::vector<uint8_t> make_pixels(const Shape& image, Content content) {
 
 enum class Compatibility { kPotts, kClasses, kMatrix };
 
+// Features come in three clusters, `spread` deviations apart, so that points share vertices in any dimension.
 CrfTerm make_term(CrfKernel kernel, int dimensions, const Shape& image, int classes, Compatibility compatibility,
-                  CrfNormalization normalization, float spread = 4) {
+                  CrfNormalization normalization, float spread = 1) {
   CrfTerm term;
   term.kernel = kernel;
   term.dimensions = dimensions;
@@ -70,7 +71,10 @@ CrfTerm make_term(CrfKernel kernel, int dimensions, const Shape& image, int clas
   for (float& deviation : term.deviations) deviation = uniform(2, 20);
   if (kernel == CrfKernel::kFeatures) {
     term.features.resize(dimensions * image.h * image.w);
-    for (float& feature : term.features) feature = uniform(-spread, spread);
+    for (size_t i = 0; i < term.features.size(); ++i) {
+      const auto cluster = static_cast<float>(i % 3) - 1;
+      term.features[i] = cluster * spread + uniform(-0.5f, 0.5f);
+    }
   }
   const int numbers =
       compatibility == Compatibility::kPotts ? 1 : classes * (compatibility == Compatibility::kMatrix ? classes : 1);
@@ -204,8 +208,8 @@ void check(const char* name, const Shape& image, Content content, const CrfModel
 void check_dimensions() {
   const Shape image{1, 3, 19, 23};
   for (int d = 1; d <= kMaxCrfDimensions; ++d) {
-    // Far apart, codes take more bits: up to eight words.
-    const float spread = d % 2 == 0 ? 4.0f : 20000.0f / static_cast<float>(d * d);
+    // Clusters that lie far apart make codes of many bits: up to eight words.
+    const float spread = d % 3 == 0 ? 1.0f : 30000.0f / static_cast<float>(d);
     const CrfModel model{
         {make_term(CrfKernel::kFeatures, d, image, 5, Compatibility::kPotts, CrfNormalization::kSymmetric, spread)},
         CrfCoordinates::kYX};

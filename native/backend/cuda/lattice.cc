@@ -72,7 +72,7 @@ Result<Lattice> Lattice::create(const LatticePoints& points, int64_t capacity) {
   DEEPLAB_RETURN_IF_ERROR(lattice.weights_.allocate(splats * sizeof(float), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.counts_.allocate(sizeof(LatticeCounts), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.grow(capacity));
-  return lattice;
+  return Result<Lattice>(std::move(lattice));
 }
 
 Status Lattice::grow(int64_t capacity) {
@@ -230,7 +230,7 @@ Result<Lattices> Lattices::create(Stream stream, const Shape& image, const CrfMo
     if (!had_room.ok()) return had_room.status();
     settled = *had_room;
   }
-  return lattices;
+  return Result<Lattices>(std::move(lattices));
 }
 
 Status Lattices::build(Stream stream, const uint8_t* pixels) const {

@@ -144,9 +144,6 @@ DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int cor
                           int lanes, int64_t point, int lane) {
   const int count = kCorners > 0 ? kCorners : corner_count;
   Lane sum{};
-#ifdef __CUDACC__
-#pragma unroll
-#endif
   for (int i = 0; i < count; ++i) {
     const int64_t at = point * count + i;
     sum = sum + values[int64_t{corners[at]} * lanes + lane] * weights[at];

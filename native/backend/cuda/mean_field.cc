@@ -48,7 +48,7 @@ Result<MeanField> MeanField::create(Stream stream, int64_t points, const CrfMode
     DEEPLAB_RETURN_IF_ERROR(field.measured_.allocate(sizeof(FreeEnergy), kPurpose));
   }
   DEEPLAB_RETURN_IF_ERROR(field.make_room(stream, lattices));
-  return field;
+  return Result<MeanField>(std::move(field));
 }
 
 Status MeanField::make_room(Stream stream, const Lattices& lattices) {
