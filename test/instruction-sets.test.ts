@@ -15,6 +15,7 @@ const sources = [
   ...readdirSync(cpu)
     .filter((file) => /^(crf_unary|dense_crf|lattice.*|mean_field)\.cc$/.test(file))
     .map((file) => path.join(cpu, file)),
+  ...['compatibility.cc', 'lattice_layout.cc', 'unary.cc'].map((file) => path.join(native, 'crf', file)),
   ...['array.cc', 'memory.cc', 'status.cc', 'threads.cc'].map((file) => path.join(native, 'core', file)),
 ];
 const compilerFlags = ['-std=c++17', '-O2', '-fopenmp', '-ffp-contract=off', '-Wno-psabi', '-DDEEPLAB_ONE_VERSION'];

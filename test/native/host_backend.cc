@@ -26,7 +26,10 @@ class HostBackend : public Backend {
     return cuda::build_crf(0, image, pixels, model);
   }
 
-  size_t crf_inference_bytes(int64_t, const std::vector<int64_t>&, int64_t, bool) const override { return 0; }
+  size_t crf_inference_bytes(int64_t points, const std::vector<int64_t>& vertices, int64_t classes,
+                             bool marginals) const override {
+    return cuda::crf_inference_bytes(points, vertices, classes, marginals);
+  }
 };
 
 }  // namespace

@@ -175,20 +175,17 @@ Status DenseCrf::infer(CrfUnary unary, const CrfInference& inference, const CrfO
 }
 
 // The term for rows of `classes`, with its lattice's gain in its weights, which are kept in `table`.
-FilteredTerm DenseCrf::filtered_term(const Term& term, int64_t classes, std::vector<float>* table) {
-  const int64_t stride = row_stride(classes);
+FilteredTerm DenseCrf::filtered_term(const Term& term, CompatibilityKind kind, int64_t classes,
+                                     std::vector<float>* table) {
   const float gain = term.lattice->gain;
-  const auto& given = term.compatibility;
   FilteredTerm filtered;
   filtered.lattice = term.lattice.get();
-  if (given.size() == 1) {
-    filtered.weight = given[0] * gain;
+  filtered.kind = kind;
+  if (kind == CompatibilityKind::kPotts) {
+    filtered.weight = term.compatibility[0] * gain;
     return filtered;
   }
-  const int64_t rows = static_cast<int64_t>(given.size()) / classes;
-  filtered.kind = rows == 1 ? FilteredTerm::Compatibility::kClasses : FilteredTerm::Compatibility::kMatrix;
-  table->assign(rows * stride, 0.0f);
-  for (int64_t i = 0; i < rows * classes; ++i) (*table)[i / classes * stride + i % classes] = given[i] * gain;
+  *table = compatibility_table(term.compatibility, classes, row_stride(classes), gain);
   filtered.table = table->data();
   return filtered;
 }
@@ -205,17 +202,14 @@ Status DenseCrf::infer_rows(const float* unary, int64_t classes, const CrfInfere
 
   std::vector<std::vector<float>> tables(terms_.size());
   for (size_t i = 0; i < terms_.size(); ++i) {
-    const size_t given = terms_[i].compatibility.size();
-    if (given != 1 && given != static_cast<size_t>(classes) && given != static_cast<size_t>(classes * classes)) {
-      return error(Code::kInvalidArgument, "Expected 1, ", classes, " or ", classes, "x", classes,
-                   " numbers for the compatibility of term ", i, " but received ", given);
-    }
+    const auto kind = compatibility_kind(terms_[i].compatibility, i, classes);
+    if (!kind.ok()) return kind.status();
+    field.terms.push_back(filtered_term(terms_[i], *kind, classes, &tables[i]));
   }
   DEEPLAB_RETURN_IF_ERROR(
       check_memory(crf_working_bytes(points_, vertices(), classes, field.measures), "the CRF's inference"));
   for (size_t i = 0; i < terms_.size(); ++i) {
     field.values.emplace_back();
-    field.terms.push_back(filtered_term(terms_[i], classes, &tables[i]));
     DEEPLAB_RETURN_IF_ERROR(field.values[i].allocate(terms_[i].lattice->vertices * stride));
     field.terms[i].values = field.values[i].data();
   }

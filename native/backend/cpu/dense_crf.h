@@ -35,7 +35,8 @@ class DenseCrf : public Crf {
     std::shared_ptr<const Lattice> lattice;
   };
 
-  static FilteredTerm filtered_term(const Term& term, int64_t classes, std::vector<float>* table);
+  static FilteredTerm filtered_term(const Term& term, CompatibilityKind kind, int64_t classes,
+                                    std::vector<float>* table);
 
   int64_t width_ = 0;
   int64_t points_ = 0;

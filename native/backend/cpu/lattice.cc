@@ -16,10 +16,6 @@
 namespace deeplab {
 namespace {
 
-// Elevated coordinates times d + 2, the number of roundings in one, may be this large. Beyond, their sum could be so
-// far from zero that a point would be in no simplex: 2^22 * 2^-24 is a quarter of a step.
-constexpr float kMaxElevation = 1 << 22;
-
 Status out_of_memory() { return error(Code::kOutOfMemory, "a CRF's lattice needs more memory than there is"); }
 
 // Builds the lattice of `points` in strips, consecutive points that one thread works on. Strips number vertices for
@@ -313,30 +309,6 @@ class Builder {
   Array<Vertex> sorted_;  // its vertices
 };
 
-// The range of the elevated coordinates, for features in [low, high].
-Status fit_layout(int d, const float* low, const float* high, CodeLayout* layout) {
-  float scales[kMaxCrfDimensions];
-  lattice_scales(d, scales);
-  float least[kMaxCrfDimensions + 1] = {}, most[kMaxCrfDimensions + 1] = {};
-  for (int j = 0; j <= d; ++j) {
-    for (int k = j; k < d; ++k) {
-      least[j] += low[k] * scales[k];
-      most[j] += high[k] * scales[k];
-    }
-    if (j > 0) {
-      least[j] -= high[j - 1] * scales[j - 1] * static_cast<float>(j);
-      most[j] -= low[j - 1] * scales[j - 1] * static_cast<float>(j);
-    }
-    if (!(std::max(std::abs(least[j]), std::abs(most[j])) * static_cast<float>(d + 2) < kMaxElevation)) {
-      return error(Code::kInvalidArgument, "Expected features of a CRF's kernel within about 100000 standard ",
-                   "deviations of zero, all together, but they reach from ", *std::min_element(low, low + d), " to ",
-                   *std::max_element(high, high + d));
-    }
-  }
-  *layout = CodeLayout::fit(d, least, most);
-  return Status();
-}
-
 }  // namespace
 
 size_t Lattice::bytes() const {
@@ -355,14 +327,9 @@ Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points
   const int d = points.term.dimensions;
   const size_t corner_bytes = sizeof(uint32_t) + sizeof(float) + sizeof(Lattice::Splat);
   DEEPLAB_RETURN_IF_ERROR(check_memory(points.count() * (d + 1) * corner_bytes, "a CRF's lattice"));
-  if (points.count() >= int64_t{UINT32_MAX} / (d + 1)) {
-    return error(Code::kOutOfMemory, "a CRF's lattice of ", points.width, "x", points.height, " pixels and ", d,
-                 " features has more corners than 32 bits can number");
-  }
-  float low[kMaxCrfDimensions], high[kMaxCrfDimensions];
-  DEEPLAB_RETURN_IF_ERROR(feature_ranges(points, low, high));
-  CodeLayout layout;
-  DEEPLAB_RETURN_IF_ERROR(fit_layout(d, low, high, &layout));
+  const auto made = lattice_layout(points);
+  if (!made.ok()) return made.status();
+  const CodeLayout& layout = *made;
   auto lattice = std::make_shared<Lattice>();
   Status status;
   if (layout.words <= 1) {

@@ -9,21 +9,9 @@
 
 #include "core/array.h"
 #include "core/status.h"
-#include "crf/parameters.h"
+#include "crf/lattice_layout.h"
 
 namespace deeplab {
-
-// The points of an image as a kernel sees them.
-struct LatticePoints {
-  const CrfTerm& term;
-  CrfCoordinates coordinates = CrfCoordinates::kYX;
-  int64_t width = 0;
-  int64_t height = 0;
-  const uint8_t* pixels = nullptr;  // [H,W,channels], for bilateral kernels
-  int64_t channels = 3;             // 1 (grey), 3 or 4 (alpha ignored)
-
-  int64_t count() const { return width * height; }
-};
 
 struct Lattice {
   // One term of a vertex' sum.

@@ -1,9 +1,7 @@
 #include "backend/cpu/lattice_points.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "backend/cpu/parallel.h"
 #include "crf/lattice.h"
 
 namespace deeplab {
@@ -55,39 +53,6 @@ void locate(int d, const float* scales, const Features& features, LocatedPoints*
 }
 
 }  // namespace
-
-Status feature_ranges(const LatticePoints& points, float* low, float* high) {
-  const CrfTerm& term = points.term;
-  if (term.kernel != CrfKernel::kFeatures) {
-    const int x_feature = points.coordinates == CrfCoordinates::kXY ? 0 : 1;
-    const float ends[] = {static_cast<float>(points.width - 1), static_cast<float>(points.height - 1), 255, 255, 255};
-    for (int j = 0; j < term.dimensions; ++j) {
-      const int deviation = j >= 2 ? j : (j == x_feature ? 0 : 1);
-      low[j] = 0;
-      high[j] = ends[deviation] / term.deviations[deviation];
-    }
-    return Status();
-  }
-  std::array<char, kMaxCrfDimensions> finite{};
-  parallel_for(term.dimensions, [&](int64_t j) {
-    const float* feature = term.features.data() + j * points.count();
-    float least = feature[0], most = feature[0];
-    bool good = true;
-    for (int64_t i = 0; i < points.count(); ++i) {
-      good = good && std::isfinite(feature[i]);
-      least = std::min(least, feature[i]);
-      most = std::max(most, feature[i]);
-    }
-    low[j] = least;
-    high[j] = most;
-    finite[j] = good;
-  });
-  for (int j = 0; j < term.dimensions; ++j) {
-    if (!finite[j])
-      return error(Code::kInvalidArgument, "Expected finite numbers in feature ", j, " of a CRF's kernel");
-  }
-  return Status();
-}
 
 void locate_points(const LatticePoints& points, const float* scales, int64_t first, int64_t count,
                    LocatedPoints* located) {

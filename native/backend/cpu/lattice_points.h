@@ -13,9 +13,6 @@ struct LocatedPoints {
   float weight[kMaxCrfDimensions + 1][kLanes];
 };
 
-// What each feature ranges over: low[dimensions], high[dimensions]. ERR_INVALID_ARGUMENT where one is not finite.
-Status feature_ranges(const LatticePoints& points, float* low, float* high);
-
 // Points [first, first + count), count at most kLanes.
 void locate_points(const LatticePoints& points, const float* scales, int64_t first, int64_t count,
                    LocatedPoints* located);

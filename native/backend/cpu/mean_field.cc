@@ -170,13 +170,11 @@ void mean_field_update(const MeanFieldStep& step, int64_t begin, int64_t end, Fr
     for (size_t i = 0; i < step.term_count; ++i) {
       const FilteredTerm& term = step.terms[i];
       switch (term.kind) {
-        case FilteredTerm::Compatibility::kPotts:
-          add_sliced(tile, term, [&](auto, int64_t) { return term.weight; });
-          break;
-        case FilteredTerm::Compatibility::kClasses:
+        case CompatibilityKind::kPotts: add_sliced(tile, term, [&](auto, int64_t) { return term.weight; }); break;
+        case CompatibilityKind::kClasses:
           add_sliced(tile, term, [&](auto slab, int64_t offset) { return slab.load(term.table + offset); });
           break;
-        case FilteredTerm::Compatibility::kMatrix: add_matrix(tile, term); break;
+        case CompatibilityKind::kMatrix: add_matrix(tile, term); break;
       }
     }
     if (energy != nullptr && step.marginals != nullptr) add_pairwise_energy(tile, energy);

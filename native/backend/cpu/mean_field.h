@@ -6,18 +6,16 @@
 #include <cstdint>
 
 #include "backend/cpu/lattice.h"
+#include "crf/compatibility.h"
+#include "crf/unary.h"
 
 namespace deeplab {
-
-// Larger than any energy that is accepted, so that the padding's probability is zero.
-constexpr float kPaddingEnergy = 1e30f;
-constexpr float kMaxEnergy = 1e9f;
 
 // A pairwise term whose filter has been splat and blurred.
 struct FilteredTerm {
   const Lattice* lattice = nullptr;
   const float* values = nullptr;  // [vertices, stride]
-  enum class Compatibility { kPotts, kClasses, kMatrix } kind = Compatibility::kPotts;
+  CompatibilityKind kind = CompatibilityKind::kPotts;
   float weight = 0;              // kPotts
   const float* table = nullptr;  // kClasses: [stride]; kMatrix: [classes, stride]
 };

@@ -93,10 +93,9 @@ class CudaBackend : public Backend {
     return cuda::build_crf(gpu_.index, image, pixels, model);
   }
 
-  // Of the host; what the device lacks it says itself.
-  size_t crf_inference_bytes(int64_t points, const std::vector<int64_t>&, int64_t classes,
+  size_t crf_inference_bytes(int64_t points, const std::vector<int64_t>& vertices, int64_t classes,
                              bool marginals) const override {
-    return points * (1 + (marginals ? classes * sizeof(float) : 0));
+    return cuda::crf_inference_bytes(points, vertices, classes, marginals);
   }
 
  private:

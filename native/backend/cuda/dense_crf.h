@@ -15,10 +15,10 @@ constexpr int64_t row_stride(int64_t classes) { return (classes + 3) / 4 * 4; }
 
 class DenseCrf {
  public:
-  // For images [1,channels,H,W], one after the other; allocates. The terms' features are uploaded here, those of a
-  // bilateral kernel read from each image.
-  static Result<std::unique_ptr<DenseCrf>> create(Stream stream, const Shape& image, const CrfModel& model,
-                                                  int classes);
+  // For images [1,channels,H,W], one after the other; allocates, and waits. The lattices of terms that are not
+  // bilateral are built here. There is room for `vertices` in each lattice; 0: as many as an image probably needs.
+  static Result<std::unique_ptr<DenseCrf>> create(Stream stream, const Shape& image, const CrfModel& model, int classes,
+                                                  int64_t vertices = 0);
   virtual ~DenseCrf() = default;
 
   // Builds the lattices of an image, uint8 [H,W,channels] in device memory; null where no kernel is bilateral.
@@ -27,7 +27,8 @@ class DenseCrf {
   // null, marginals [classes,H,W], both in device memory. Only for a tolerance of 0, without divergences.
   virtual Status infer(Stream stream, const float* unary, int iterations, uint8_t* labels, float* marginals) = 0;
   // Once all of that is done: whether every lattice since the last call had room for its vertices. If not, results are
-  // void, and there is room now: build and infer again.
+  // void, and there is room now, elsewhere in memory (a captured graph is void as well): build and infer again. After
+  // an error the object is of no use any more.
   virtual Result<bool> settle(Stream stream) = 0;
 };
 

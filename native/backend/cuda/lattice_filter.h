@@ -1,0 +1,184 @@
+// Filtering with a lattice on the device: splat, blur along each axis, slice (Adams, Baek and Davis 2010, section 3).
+// Values are rows of Lanes, each one thread's work: of four floats for classes, of one for the normalization.
+#pragma once
+
+#include <utility>
+
+#include "backend/cuda/device.h"
+#include "crf/lattice.h"
+
+namespace deeplab::cuda {
+
+// Four classes of a row, read and written in one access.
+struct alignas(16) Floats4 {
+  float x, y, z, w;
+};
+
+DEEPLAB_INLINE Floats4 operator+(const Floats4& a, const Floats4& b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
+DEEPLAB_INLINE Floats4 operator-(const Floats4& a) { return {-a.x, -a.y, -a.z, -a.w}; }
+DEEPLAB_INLINE Floats4 operator*(const Floats4& a, float b) { return {a.x * b, a.y * b, a.z * b, a.w * b}; }
+DEEPLAB_INLINE Floats4 operator*(const Floats4& a, const Floats4& b) {
+  return {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
+}
+
+// One term of a vertex' sum.
+struct Splat {
+  uint32_t point;
+  float weight;
+};
+
+// Consecutive splats of one vertex, up to where the next chunk begins.
+struct Chunk {
+  uint32_t vertex;
+  uint32_t begin;
+};
+
+constexpr uint32_t kMaxChunk = 64;
+
+// Chunks after their vertices' first ones, at most.
+constexpr int64_t extra_rows(int64_t splats) { return splats / kMaxChunk + 1; }
+
+// Along an axis.
+struct Neighbors {
+  uint32_t previous;
+  uint32_t next;
+};
+
+constexpr uint32_t kNoVertex = UINT32_MAX;
+
+// What filters read, in device memory.
+struct LatticeView {
+  int corner_count;
+  int64_t capacity;              // vertices that there is room for
+  const uint32_t* vertex_count;  // at most `capacity`
+  const uint32_t* chunk_count;
+  const Splat* splats;          // by vertex, then by point
+  const Chunk* chunks;          // [*chunk_count + 1]
+  const uint32_t* extra_begin;  // [*vertex_count + 1], of each vertex' chunks after the first
+  const Neighbors* neighbors;   // [corner_count, capacity]
+  const uint32_t* corners;      // [points, corner_count]
+  const float* weights;         // [points, corner_count]
+};
+
+// Index i of [rows, lanes] as row and lane. 32 bits divide much faster, and hold all but huge indices.
+struct RowLane {
+  int64_t row;
+  int lane;
+};
+DEEPLAB_INLINE RowLane row_and_lane(int64_t i, int lanes) {
+  if (i <= INT64_C(0xffffffff)) {
+    const auto low = static_cast<uint32_t>(i), divisor = static_cast<uint32_t>(lanes);
+    return {low / divisor, static_cast<int>(low % divisor)};
+  }
+  return {i / lanes, static_cast<int>(i % lanes)};
+}
+
+// Sums a chunk. A vertex' first one goes to its value, the others, until AddExtras, to rows of their own.
+template <typename Lane>
+struct SplatChunks {
+  LatticeView lattice;
+  int lanes;
+  const Lane* in;  // [points, lanes]
+  Lane* values;    // [capacity, lanes]
+  Lane* extras;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const auto [index, lane] = row_and_lane(i, lanes);
+    const Chunk chunk = lattice.chunks[index];
+    if (chunk.vertex >= lattice.capacity) return;
+    const uint32_t end = lattice.chunks[index + 1].begin;
+    Lane sum{};
+    for (uint32_t s = chunk.begin; s < end; ++s) {
+      const Splat splat = lattice.splats[s];
+      sum = sum + in[int64_t{splat.point} * lanes + lane] * splat.weight;
+    }
+    const bool first = index == 0 || lattice.chunks[index - 1].vertex != chunk.vertex;
+    if (first) {
+      values[int64_t{chunk.vertex} * lanes + lane] = sum;
+    } else {
+      extras[(index - chunk.vertex - 1) * lanes + lane] = sum;  // that many chunks before it are first ones
+    }
+  }
+};
+
+template <typename Lane>
+struct AddExtras {
+  LatticeView lattice;
+  int lanes;
+  const Lane* extras;
+  Lane* values;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const auto [vertex, lane] = row_and_lane(i, lanes);
+    const uint32_t begin = lattice.extra_begin[vertex], end = lattice.extra_begin[vertex + 1];
+    if (begin == end) return;
+    Lane sum = values[i];
+    for (uint32_t extra = begin; extra < end; ++extra) sum = sum + extras[int64_t{extra} * lanes + lane];
+    values[i] = sum;
+  }
+};
+
+template <typename Lane>
+struct Blur {
+  const Neighbors* neighbors;  // along the axis
+  int lanes;
+  const Lane* in;
+  Lane* out;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const auto [vertex, lane] = row_and_lane(i, lanes);
+    const Neighbors at = neighbors[vertex];
+    const Lane zero{};
+    const Lane previous = at.previous == kNoVertex ? zero : in[int64_t{at.previous} * lanes + lane];
+    const Lane next = at.next == kNoVertex ? zero : in[int64_t{at.next} * lanes + lane];
+    out[i] = lattice_blur(previous, in[i], next);
+  }
+};
+
+// What the corners of point `point` make of the filtered values, for one lane. `kCorners`: as many as the compiler may
+// know, or 0.
+template <int kCorners, typename Lane>
+DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int corner_count, const Lane* values,
+                          int lanes, int64_t point, int lane) {
+  const int count = kCorners > 0 ? kCorners : corner_count;
+  Lane sum{};
+  for (int i = 0; i < count; ++i) {
+    const int64_t at = point * count + i;
+    sum = sum + values[int64_t{corners[at]} * lanes + lane] * weights[at];
+  }
+  return sum;
+}
+
+template <typename Lane>
+DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int corner_count, const Lane* values,
+                          int lanes, int64_t point, int lane) {
+  switch (corner_count) {
+    case 3: return slice<3>(corners, weights, 3, values, lanes, point, lane);
+    case 6: return slice<6>(corners, weights, 6, values, lanes, point, lane);
+    default: return slice<0>(corners, weights, corner_count, values, lanes, point, lane);
+  }
+}
+
+// Splats `in` and blurs along every axis, into `values`; `scratch` is as large.
+template <typename Lane>
+Status lattice_filter(Stream stream, const LatticeView& lattice, int lanes, const Lane* in, Lane* values, Lane* scratch,
+                      Lane* extras) {
+  // Blurs change places an odd or even number of times, and end in `values`.
+  Lane* from = lattice.corner_count % 2 == 0 ? values : scratch;
+  Lane* to = lattice.corner_count % 2 == 0 ? scratch : values;
+  DEEPLAB_RETURN_IF_ERROR(
+      launch_counted(stream, lattice.chunk_count, lanes, SplatChunks<Lane>{lattice, lanes, in, from, extras}));
+  DEEPLAB_RETURN_IF_ERROR(
+      launch_counted(stream, lattice.vertex_count, lanes, AddExtras<Lane>{lattice, lanes, extras, from}));
+  for (int axis = 0; axis < lattice.corner_count; ++axis) {
+    const Neighbors* neighbors = lattice.neighbors + axis * lattice.capacity;
+    DEEPLAB_RETURN_IF_ERROR(
+        launch_counted(stream, lattice.vertex_count, lanes, Blur<Lane>{neighbors, lanes, from, to}));
+    std::swap(from, to);
+  }
+  return Status();
+}
+
+}  // namespace deeplab::cuda

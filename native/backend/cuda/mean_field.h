@@ -1,0 +1,55 @@
+// Mean-field inference on the device, with lattices that are built (Krähenbühl and Koltun 2011, algorithm 1). Nothing
+// here waits for the device; docs/decisions/0007-crf-on-the-gpu.md counts what an iteration moves.
+#pragma once
+
+#include <vector>
+
+#include "backend/cuda/lattice.h"
+#include "backend/cuda/mean_field_kernels.h"
+#include "crf/compatibility.h"
+
+namespace deeplab::cuda {
+
+class MeanField {
+ public:
+  // For rows of `classes`. Where it `measures`, free energies are known, and marginals come from one buffer into
+  // another. `model` and `lattices` have the same terms; neither is kept.
+  static Result<MeanField> create(Stream stream, int64_t points, const CrfModel& model, const Lattices& lattices,
+                                  int classes, bool measures);
+  // Again after the lattices have grown.
+  Status make_room(Stream stream, const Lattices& lattices);
+
+  // Marginals 0: of the unary alone. `unary` is [points, row_stride(classes)] with padding.
+  Status start(Stream stream, const float* unary) const;
+  // Marginals `to` from marginals `from`: 0, or the other one where it measures. `to` is negative to measure only.
+  Status iterate(Stream stream, const Lattices& lattices, const float* unary, int from, int to) const;
+  // Labels [points] and, unless null, marginals [classes,points].
+  Status write(Stream stream, int from, uint8_t* labels, float* marginals) const;
+  // What the last step measured, in device memory.
+  const FreeEnergy* measured() const { return measured_.as<FreeEnergy>(); }
+
+ private:
+  struct Term {
+    CompatibilityKind kind;
+    float factor = 0;     // kPotts
+    DeviceBuffer table;   // [lanes] or [classes, lanes]
+    DeviceBuffer values;  // [capacity, lanes]
+  };
+
+  // Marginals `to`, or only the free energy.
+  Status update(Stream stream, const float* energies, int term_count, const float* unary, int from, int to) const;
+  PointLanes point_lanes() const { return {points_, lanes_}; }
+
+  int64_t points_ = 0;
+  int classes_ = 0;
+  int lanes_ = 0;
+  std::vector<Term> terms_;
+  int sliced_count_ = 0;
+  DeviceBuffer sliced_;  // SlicedTerm of each term but those of matrices
+  DeviceBuffer blurred_, extras_;
+  DeviceBuffer energies_;  // with the messages of matrices
+  DeviceBuffer marginals_[2];
+  DeviceBuffer block_energies_, measured_;
+};
+
+}  // namespace deeplab::cuda
