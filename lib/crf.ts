@@ -145,8 +145,9 @@ export class DenseCrf {
    * Builds the lattices of an image.
    *
    * @param image - As for `DeepLab.segment`; the size is enough where no term is bilateral.
-   * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_NATIVE_ADDON;
-   * ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels or features that do not have the size they should.
+   * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED,
+   * ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels or
+   * features that do not have the size they should.
    */
   static async create(image: ImageInput | ImageSize, options: CrfCreateOptions = {}): Promise<DenseCrf> {
     checkOptions(options, createRules);
@@ -158,9 +159,9 @@ export class DenseCrf {
    * Infers the classes of the pixels by mean field.
    *
    * @param unary - What is known of each pixel. Copied at once: the caller may reuse its arrays.
-   * @throws ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_CLOSED; ERR_INVALID_ARGUMENT for an unknown or wrong option, a unary that
-   * does not have the image's size, compatibilities that are not for its number of classes, or values that are not what
-   * they should be: the message then names the first such pixel.
+   * @throws ERR_OUT_OF_MEMORY, ERR_DEVICE_FAILED, ERR_ABORTED, ERR_CLOSED; ERR_INVALID_ARGUMENT for an unknown or wrong
+   * option, a unary that does not have the image's size, compatibilities that are not for its number of classes, or
+   * values that are not what they should be: the message then names the first such pixel.
    */
   async infer(unary: UnaryInput, options: CrfInferOptions = {}): Promise<CrfResult> {
     checkOptions(options, inferRules);

@@ -24,14 +24,15 @@ import { resolveWeights } from './weights';
 /** Options of {@link DeepLab.load}. */
 export interface LoadOptions {
   /**
-   * Where to compute: `cpu`, `cuda` (the first GPU that can be used) or `cuda:<number>`. Default `auto`: a GPU if one can
-   * be used, else the CPU; {@link DeepLab.device} says which. A device that is named but cannot be had is an error: there
-   * is no silent fall-back.
+   * Where to compute: `cpu`, `cuda` (the first GPU that can be used) or `cuda:<number>`. Default `auto`: a GPU if one
+   * can be used, else the CPU; {@link DeepLab.device} says which. A device that is named but cannot be had is an error:
+   * there is no silent fall-back.
    */
   readonly device?: Device | undefined;
   /**
-   * Precision of the network: `f32` everywhere, `bf16` on GPUs and on CPUs with AVX512-BF16 or AMX, `tf32` and `f16` on
-   * GPUs. Default `auto`, the fastest that is accurate on the device: `f16` on GPUs, `bf16` on CPUs with AMX, else `f32`.
+   * Precision of the network: `f32` everywhere, `f16` on GPUs, `tf32` on GPUs of compute capability 8.0 and later, `bf16`
+   * on these and on CPUs with AVX512-BF16 or AMX. Default `auto`, the fastest that is accurate on the device: `f16` on
+   * GPUs, `bf16` on CPUs with AMX, else `f32`.
    */
   readonly precision?: 'auto' | Precision | undefined;
   /**
@@ -152,7 +153,8 @@ export class DeepLab {
    *
    * @param pathOrName - Path of a `.safetensors` file, or name of a model in this package's weights folder.
    * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION,
-   * ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED, ERR_OUT_OF_MEMORY, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option.
+   * ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED, ERR_OUT_OF_MEMORY, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown
+   * or wrong option.
    */
   static async load(pathOrName: string, options: LoadOptions = {}): Promise<DeepLab> {
     checkOptions(options, loadRules);

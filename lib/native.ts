@@ -135,7 +135,10 @@ export interface NativeModel {
     channels: number,
     options: NativeSegmentOptions,
   ): { readonly id: number; readonly result: Promise<NativeSegmentResult> };
-  /** Makes the request reject with ERR_ABORTED: at once if it waits, else before its next layer, on a GPU after its last. */
+  /**
+   * Makes the request reject with ERR_ABORTED: at once if it waits, else before its next layer, and on a GPU when the
+   * run is over.
+   */
   cancel(id: number): void;
   /** Finishes what is queued, then frees the weights. Later requests are rejected with ERR_CLOSED. */
   close(): Promise<void>;

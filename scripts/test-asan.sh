@@ -19,4 +19,4 @@ DEEPLAB_PREBUILD=$PWD/build/asan \
   ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:abort_on_error=1 \
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
   node node_modules/jest/bin/jest.js --runInBand --testTimeout=600000 "$@" \
-  --testPathIgnorePatterns 'test/(memory|crf-memory|camvid|camvid-crf|instruction-sets)\.test'
+  --testPathIgnorePatterns 'test/(memory|crf-memory|camvid|camvid-crf|instruction-sets|worker)\.test'

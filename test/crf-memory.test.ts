@@ -45,9 +45,10 @@ function peakOfOneInference(addon: string): string {
     const term = (kernel, weight, deviations) =>
       ({ kernel, deviations, compatibility: Float32Array.of(weight), normalization: 'symmetric' });
     const pairwise = [term('gaussian', 3, [1, 1]), term('bilateral', 4, [67, 67, 3, 3, 3])];
-    const build = (pixels, side) => addon.createCrf(pixels, side, side, 3, { pairwise, coordinates: 'yx', threads: 2 });
-    const infer = (crf, data) => crf.infer({ kind: 'unary', data, classes }, options).result;
-    const options = { iterations: 2, tolerance: 0, marginals: true, klDivergence: false };
+    const options = { device: 'cpu', cudnn: '', threads: 2 };
+    const build = (pixels, side) => addon.createCrf(pixels, side, side, 3, { ...options, pairwise, coordinates: 'yx' });
+    const infer = (crf, data) => crf.infer({ kind: 'unary', data, classes }, inference).result;
+    const inference = { iterations: 2, tolerance: 0, marginals: true, klDivergence: false };
     const bytes = (name) =>
       1024 * Number(new RegExp(name + '[^0-9]*([0-9]+)').exec(readFileSync('/proc/self/status', 'utf8'))[1]);
     (async () => {

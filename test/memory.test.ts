@@ -1,19 +1,8 @@
 // Nothing leaks: the process's resident memory after 1,000 calls is what it was after the first ones.
 
 import { DeepLab, DeepLabError } from '../lib';
+import { growth } from './growth';
 import { randomImage, randomModel } from './models';
-
-const mebibytes = () => process.memoryUsage.rss() / 2 ** 20;
-
-/** Runs `call` `count` times; returns by how many MiB the process grew after the first tenth. */
-async function growth(count: number, call: (i: number) => Promise<unknown>): Promise<number> {
-  let before = 0;
-  for (let i = 0; i < count; i++) {
-    if (i === count / 10) before = mebibytes();
-    await call(i);
-  }
-  return mebibytes() - before;
-}
 
 jest.setTimeout(300_000);
 

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DeepLab, type LoadOptions } from '../lib';
 import { native } from '../lib/native';
+import { relativeError } from './comparison';
 import { type RandomModelOptions, randomImage, randomModel } from './models';
 
 interface Reference {
@@ -26,17 +27,6 @@ function tensorBytesSha256(file: string): string {
   return createHash('sha256')
     .update(bytes.subarray(8 + header))
     .digest('hex');
-}
-
-/** ‖a-b‖/‖b‖ */
-function relativeError(a: ArrayLike<number>, b: readonly number[]): number {
-  let difference = 0;
-  let norm = 0;
-  for (const [i, reference] of b.entries()) {
-    difference += ((a[i] ?? Number.NaN) - reference) ** 2;
-    norm += reference ** 2;
-  }
-  return Math.sqrt(difference / norm);
 }
 
 // The largest error of each way to compute, which README.md quotes.
