@@ -3,6 +3,7 @@
 // the disk and back, and that a damaged or foreign cache counts as none.
 //
 //   cudnn_plans FOLDER_OF_CUDNN MODEL.safetensors
+//   cudnn_plans FOLDER_OF_CUDNN                    only opens cuDNN, and prints its version or what is missing
 
 #include <unistd.h>
 
@@ -201,6 +202,8 @@ int run(const std::string& folder, const std::string& path) {
 
 int main(int argc, char** argv) {
   if (argc == 3) return deeplab::cuda::run(argv[1], argv[2]);
-  std::fprintf(stderr, "cudnn_plans FOLDER_OF_CUDNN MODEL.safetensors\n");
-  return 2;
+  if (argc != 2) return 2;
+  const auto cudnn = deeplab::cuda::open_cudnn(argv[1]);
+  std::printf("%s\n", cudnn.ok() ? (*cudnn)->version.c_str() : cudnn.status().message().c_str());
+  return cudnn.ok() ? 0 : 1;
 }

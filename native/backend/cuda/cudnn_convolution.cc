@@ -194,7 +194,7 @@ Result<std::vector<CudnnCompiler::Candidate>> CudnnCompiler::candidates(const Co
     }
   }
   if (candidates.empty()) return last;
-  return std::move(candidates);
+  return Result<std::vector<Candidate>>(std::move(candidates));
 }
 
 Result<CudnnCompiler::Candidate> CudnnCompiler::fastest(const ConvSpec& spec) const {

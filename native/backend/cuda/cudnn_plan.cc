@@ -224,7 +224,7 @@ Result<std::vector<EngineConfig>> engine_configs(const Cudnn& cudnn, const Descr
   const Status fallback = append_configs(cudnn, device, graph, spec, CUDNN_HEUR_MODE_FALLBACK, &configs);
   if (configs.empty() && !proposed.ok()) return proposed;
   if (configs.empty() && !fallback.ok()) return fallback;
-  return configs;
+  return Result<std::vector<EngineConfig>>(std::move(configs));
 }
 
 Result<Descriptor> make_plan(const Cudnn& cudnn, const Descriptor& device, const EngineConfig& config) {
