@@ -24,13 +24,13 @@ DEEPLAB_INLINE Floats4 operator*(const Floats4& a, const Floats4& b) {
 }
 
 // One term of a vertex' sum.
-struct Splat {
+struct alignas(8) Splat {
   uint32_t point;
   float weight;
 };
 
 // Consecutive splats of one vertex, up to where the next chunk begins.
-struct Chunk {
+struct alignas(8) Chunk {
   uint32_t vertex;
   uint32_t begin;
 };
@@ -41,7 +41,7 @@ constexpr uint32_t kMaxChunk = 64;
 constexpr int64_t extra_rows(int64_t splats) { return splats / kMaxChunk + 1; }
 
 // Along an axis.
-struct Neighbors {
+struct alignas(8) Neighbors {
   uint32_t previous;
   uint32_t next;
 };
@@ -54,12 +54,13 @@ struct LatticeView {
   int64_t capacity;              // vertices that there is room for
   const uint32_t* vertex_count;  // at most `capacity`
   const uint32_t* chunk_count;
-  const Splat* splats;          // by vertex, then by point
-  const Chunk* chunks;          // [*chunk_count + 1]
-  const uint32_t* extra_begin;  // [*vertex_count + 1], of each vertex' chunks after the first
-  const Neighbors* neighbors;   // [corner_count, capacity]
-  const uint32_t* corners;      // [points, corner_count]
-  const float* weights;         // [points, corner_count]
+  const uint32_t* extra_count;
+  const Splat* splats;             // by vertex, then by point
+  const Chunk* chunks;             // [*chunk_count + 1]
+  const uint32_t* extra_vertices;  // [*extra_count + 1], of the chunks that are not their vertices' first ones
+  const Neighbors* neighbors;      // [corner_count, capacity]
+  const uint32_t* corners;         // [points, corner_count]
+  const float* weights;            // [points, corner_count]
 };
 
 // Index i of [rows, lanes] as row and lane. 32 bits divide much faster, and hold all but huge indices.
@@ -82,7 +83,7 @@ struct SplatChunks {
   int lanes;
   const Lane* in;  // [points, lanes]
   Lane* values;    // [capacity, lanes]
-  Lane* extras;
+  Lane* extras;    // [*extra_count, lanes]
 
   DEEPLAB_INLINE void operator()(int64_t i) const {
     const auto [index, lane] = row_and_lane(i, lanes);
@@ -103,6 +104,7 @@ struct SplatChunks {
   }
 };
 
+// Adds extra chunks to their vertices, all of a vertex by the thread that has its first one.
 template <typename Lane>
 struct AddExtras {
   LatticeView lattice;
@@ -111,12 +113,14 @@ struct AddExtras {
   Lane* values;
 
   DEEPLAB_INLINE void operator()(int64_t i) const {
-    const auto [vertex, lane] = row_and_lane(i, lanes);
-    const uint32_t begin = lattice.extra_begin[vertex], end = lattice.extra_begin[vertex + 1];
-    if (begin == end) return;
-    Lane sum = values[i];
-    for (uint32_t extra = begin; extra < end; ++extra) sum = sum + extras[int64_t{extra} * lanes + lane];
-    values[i] = sum;
+    const auto [first, lane] = row_and_lane(i, lanes);
+    const uint32_t vertex = lattice.extra_vertices[first];
+    if (vertex >= lattice.capacity || (first > 0 && lattice.extra_vertices[first - 1] == vertex)) return;
+    Lane sum = values[int64_t{vertex} * lanes + lane];
+    for (int64_t extra = first; lattice.extra_vertices[extra] == vertex; ++extra) {
+      sum = sum + extras[extra * lanes + lane];
+    }
+    values[int64_t{vertex} * lanes + lane] = sum;
   }
 };
 
@@ -171,7 +175,7 @@ Status lattice_filter(Stream stream, const LatticeView& lattice, int lanes, cons
   DEEPLAB_RETURN_IF_ERROR(
       launch_counted(stream, lattice.chunk_count, lanes, SplatChunks<Lane>{lattice, lanes, in, from, extras}));
   DEEPLAB_RETURN_IF_ERROR(
-      launch_counted(stream, lattice.vertex_count, lanes, AddExtras<Lane>{lattice, lanes, extras, from}));
+      launch_counted(stream, lattice.extra_count, lanes, AddExtras<Lane>{lattice, lanes, extras, from}));
   for (int axis = 0; axis < lattice.corner_count; ++axis) {
     const Neighbors* neighbors = lattice.neighbors + axis * lattice.capacity;
     DEEPLAB_RETURN_IF_ERROR(
