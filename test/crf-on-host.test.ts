@@ -7,6 +7,6 @@ import { nativeProgram } from './native-program';
 test("the CRF's CUDA kernels, run on the host, give the CPU's results", () => {
   const { status, stdout } = spawnSync(nativeProgram('crf_on_host'), { encoding: 'utf8' });
   expect(stdout).not.toContain('FAILED'); // prints all of it, with the seed
-  expect(stdout).toMatch(/^seed \d+\n[^]*\nok\n$/);
+  expect(stdout).toMatch(/\nok\n$/);
   expect(status).toBe(0);
 }, 600_000);

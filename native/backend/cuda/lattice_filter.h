@@ -63,24 +63,22 @@ struct LatticeView {
   const float* weights;            // [points, corner_count]
 };
 
-// Index i of [rows, lanes] as row and lane. 32 bits divide much faster, and hold all but huge indices.
+// Index i of [rows, lanes] as row and lane. Rows are few enough for 32 bits (MeanField::create), which divide and
+// multiply much faster than 64.
 struct RowLane {
-  int64_t row;
-  int lane;
+  uint32_t row;
+  uint32_t lane;
 };
-DEEPLAB_INLINE RowLane row_and_lane(int64_t i, int lanes) {
-  if (i <= INT64_C(0xffffffff)) {
-    const auto low = static_cast<uint32_t>(i), divisor = static_cast<uint32_t>(lanes);
-    return {low / divisor, static_cast<int>(low % divisor)};
-  }
-  return {i / lanes, static_cast<int>(i % lanes)};
+DEEPLAB_INLINE RowLane row_and_lane(int64_t i, uint32_t lanes) {
+  const auto index = static_cast<uint32_t>(i);
+  return {index / lanes, index % lanes};
 }
 
 // Sums a chunk. A vertex' first one goes to its value, the others, until AddExtras, to rows of their own.
 template <typename Lane>
 struct SplatChunks {
   LatticeView lattice;
-  int lanes;
+  uint32_t lanes;
   const Lane* in;  // [points, lanes]
   Lane* values;    // [capacity, lanes]
   Lane* extras;    // [*extra_count, lanes]
@@ -93,11 +91,11 @@ struct SplatChunks {
     Lane sum{};
     for (uint32_t s = chunk.begin; s < end; ++s) {
       const Splat splat = lattice.splats[s];
-      sum = sum + in[int64_t{splat.point} * lanes + lane] * splat.weight;
+      sum = sum + in[splat.point * lanes + lane] * splat.weight;
     }
     const bool first = index == 0 || lattice.chunks[index - 1].vertex != chunk.vertex;
     if (first) {
-      values[int64_t{chunk.vertex} * lanes + lane] = sum;
+      values[chunk.vertex * lanes + lane] = sum;
     } else {
       extras[(index - chunk.vertex - 1) * lanes + lane] = sum;  // that many chunks before it are first ones
     }
@@ -108,7 +106,7 @@ struct SplatChunks {
 template <typename Lane>
 struct AddExtras {
   LatticeView lattice;
-  int lanes;
+  uint32_t lanes;
   const Lane* extras;
   Lane* values;
 
@@ -116,18 +114,18 @@ struct AddExtras {
     const auto [first, lane] = row_and_lane(i, lanes);
     const uint32_t vertex = lattice.extra_vertices[first];
     if (vertex >= lattice.capacity || (first > 0 && lattice.extra_vertices[first - 1] == vertex)) return;
-    Lane sum = values[int64_t{vertex} * lanes + lane];
-    for (int64_t extra = first; lattice.extra_vertices[extra] == vertex; ++extra) {
+    Lane sum = values[vertex * lanes + lane];
+    for (uint32_t extra = first; lattice.extra_vertices[extra] == vertex; ++extra) {
       sum = sum + extras[extra * lanes + lane];
     }
-    values[int64_t{vertex} * lanes + lane] = sum;
+    values[vertex * lanes + lane] = sum;
   }
 };
 
 template <typename Lane>
 struct Blur {
   const Neighbors* neighbors;  // along the axis
-  int lanes;
+  uint32_t lanes;
   const Lane* in;
   Lane* out;
 
@@ -135,8 +133,8 @@ struct Blur {
     const auto [vertex, lane] = row_and_lane(i, lanes);
     const Neighbors at = neighbors[vertex];
     const Lane zero{};
-    const Lane previous = at.previous == kNoVertex ? zero : in[int64_t{at.previous} * lanes + lane];
-    const Lane next = at.next == kNoVertex ? zero : in[int64_t{at.next} * lanes + lane];
+    const Lane previous = at.previous == kNoVertex ? zero : in[at.previous * lanes + lane];
+    const Lane next = at.next == kNoVertex ? zero : in[at.next * lanes + lane];
     out[i] = lattice_blur(previous, in[i], next);
   }
 };
@@ -145,19 +143,19 @@ struct Blur {
 // know, or 0.
 template <int kCorners, typename Lane>
 DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int corner_count, const Lane* values,
-                          int lanes, int64_t point, int lane) {
+                          uint32_t lanes, uint32_t point, uint32_t lane) {
   const int count = kCorners > 0 ? kCorners : corner_count;
   Lane sum{};
   for (int i = 0; i < count; ++i) {
-    const int64_t at = point * count + i;
-    sum = sum + values[int64_t{corners[at]} * lanes + lane] * weights[at];
+    const uint32_t at = point * count + i;
+    sum = sum + values[corners[at] * lanes + lane] * weights[at];
   }
   return sum;
 }
 
 template <typename Lane>
 DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int corner_count, const Lane* values,
-                          int lanes, int64_t point, int lane) {
+                          uint32_t lanes, uint32_t point, uint32_t lane) {
   switch (corner_count) {
     case 3: return slice<3>(corners, weights, 3, values, lanes, point, lane);
     case 6: return slice<6>(corners, weights, 6, values, lanes, point, lane);
@@ -167,8 +165,8 @@ DEEPLAB_INLINE Lane slice(const uint32_t* corners, const float* weights, int cor
 
 // Splats `in` and blurs along every axis, into `values`; `scratch` is as large.
 template <typename Lane>
-Status lattice_filter(Stream stream, const LatticeView& lattice, int lanes, const Lane* in, Lane* values, Lane* scratch,
-                      Lane* extras) {
+Status lattice_filter(Stream stream, const LatticeView& lattice, uint32_t lanes, const Lane* in, Lane* values,
+                      Lane* scratch, Lane* extras) {
   // Blurs change places an odd or even number of times, and end in `values`.
   Lane* from = lattice.corner_count % 2 == 0 ? values : scratch;
   Lane* to = lattice.corner_count % 2 == 0 ? scratch : values;

@@ -260,7 +260,9 @@ struct NormalizeCorners {
   DEEPLAB_INLINE void operator()(int64_t point) const {
     // A point always gives to itself; this is for what rounding makes of features that are far from zero.
     constexpr float kLeastSum = 1e-20f;
-    const float sliced = slice(lattice.corners, lattice.weights, lattice.corner_count, filtered, 1, point, 0) * gain;
+    const float sliced =
+        slice(lattice.corners, lattice.weights, lattice.corner_count, filtered, 1, static_cast<uint32_t>(point), 0) *
+        gain;
     const float sum = sliced < kLeastSum ? kLeastSum : sliced;
     const float factor = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(sum) : sum);
     factors[point] = factor;

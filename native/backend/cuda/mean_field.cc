@@ -19,12 +19,16 @@ Status upload(Stream stream, DeviceBuffer* buffer, const void* from, size_t byte
 Result<MeanField> MeanField::create(Stream stream, int64_t points, const CrfModel& model, const Lattices& lattices,
                                     int classes, bool measures) {
   MeanField field;
-  field.points_ = points;
-  field.classes_ = classes;
-  field.lanes_ = static_cast<int>(row_stride(classes) / 4);
+  field.points_ = static_cast<uint32_t>(points);
+  field.classes_ = static_cast<uint32_t>(classes);
+  field.lanes_ = static_cast<uint32_t>(row_stride(classes) / 4);
   bool matrices = false;
   for (size_t i = 0; i < model.terms.size(); ++i) {
     const std::vector<float>& numbers = model.terms[i].compatibility;
+    if (lattices.all()[i].splats() * field.lanes_ > UINT32_MAX) {
+      return error(Code::kOutOfMemory, "a CRF of ", points, " pixels and ", classes,
+                   " classes is too large for one GPU kernel");
+    }
     const auto kind = compatibility_kind(numbers, i, classes);
     if (!kind.ok()) return kind.status();
     field.terms_.push_back({*kind, 0, {}, {}});

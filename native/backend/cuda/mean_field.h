@@ -40,9 +40,9 @@ class MeanField {
   Status update(Stream stream, const float* energies, int term_count, const float* unary, int from, int to) const;
   PointLanes point_lanes() const { return {points_, lanes_}; }
 
-  int64_t points_ = 0;
-  int classes_ = 0;
-  int lanes_ = 0;
+  uint32_t points_ = 0;
+  uint32_t classes_ = 0;
+  uint32_t lanes_ = 0;
   std::vector<Term> terms_;
   int sliced_count_ = 0;
   DeviceBuffer sliced_;  // SlicedTerm of each term but those of matrices
