@@ -289,6 +289,25 @@ void check_divergence() {
   check("no iteration", image, Content::kSmooth, model, CrfUnary::Kind::kEnergies, 6, {0, 0});
 }
 
+// Where classes are equal, the label is the first of them.
+void check_ties() {
+  const char* const name = "ties";
+  const Shape image{1, 3, 11, 13};
+  const int64_t points = image.h * image.w;
+  for (const int classes : {2, 9, 130}) {
+    const CrfModel model{
+        {make_term(CrfKernel::kGaussian, 2, image, classes, Compatibility::kPotts, CrfNormalization::kSymmetric)},
+        CrfCoordinates::kYX};
+    CrfUnary unary = make_unary(CrfUnary::Kind::kEnergies, classes, points);
+    // Class 0 is out of it.
+    std::fill_n(unary.values.data(), unary.values.size(), 1.0f);
+    std::fill_n(unary.values.data(), points, 20.0f);
+    auto crf = value_of(cuda::build_crf(0, nullptr, image, nullptr, model), name);
+    expect(infer(*crf, unary, points, {3, 0}, false).labels == std::vector<uint8_t>(points, 1), name,
+           "the first of equal classes is not the label");
+  }
+}
+
 // Both refuse a unary with the same words.
 void check_refused(const char* name, CrfUnary::Kind kind, float bad) {
   const Shape image{1, 3, 9, 13};
@@ -402,6 +421,7 @@ int main(int argc, char** argv) {
   check_normalizations();
   check_flat();
   check_divergence();
+  check_ties();
   check_refusals();
   check_batch();
   std::printf(failed ? "failed\n" : "ok\n");
