@@ -23,8 +23,8 @@ class DenseCrf {
 
   // Builds the lattices of an image, uint8 [H,W,channels] in device memory; null where no kernel is bilateral.
   virtual Status build(Stream stream, const uint8_t* pixels) = 0;
-  // `unary` is [H * W, row_stride(classes)] in device memory, padding kPaddingEnergy. Writes labels [H,W] and, unless
-  // null, marginals [classes,H,W], both in device memory. Only for a tolerance of 0, without divergences.
+  // `unary` is [H * W, row_stride(classes)] in device memory, padding kPaddingEnergy (crf/unary.h). Writes labels [H,W]
+  // and, unless null, marginals [classes,H,W], both in device memory. Only for a tolerance of 0, without divergences.
   virtual Status infer(Stream stream, const float* unary, int iterations, uint8_t* labels, float* marginals) = 0;
   // Once all of that is done: whether every lattice since the last call had room for its vertices. If not, results are
   // void, and there is room now, elsewhere in memory (a captured graph is void as well): build and infer again. After
