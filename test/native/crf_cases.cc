@@ -179,13 +179,13 @@ std::vector<CrfCase> lone_crfs() {
 // ---- After a network ----
 
 void compare_segmentation(Comparison& comparison, const std::string& name, const Shape& image, int classes,
-                          int iterations) {
+                          const CrfInference& inference) {
   const uint64_t seed = seed_of(comparison.seed, name);
   NetworkAround around(plain_config(classes));
   const NodeId x = around.conv(around.conv(around.input(), 20, {3, 2, 1, 1}), 33, {3, 2, 1, 1});
   const Graph graph = around.finish(x, {2, 4});
   CrfParameters crf = plain_config(1).crf;
-  crf.inference.iterations = iterations;
+  crf.inference = inference;
   const std::vector<uint8_t> picture = random_picture(image, seed + 1);
   const auto segment = [&](Backend& backend, const std::shared_ptr<const Safetensors>& weights) -> Result<Outputs> {
     const Graph optimized = optimize(graph);
@@ -222,15 +222,17 @@ std::vector<Case> crf_cases() {
   CrfCase large{"CRF: 513x513", {1, 3, 513, 513}, plain_config(1).crf.model, CrfUnary::Kind::kEnergies, 21, 10};
   cases.push_back({large.name, false,
                    [large](Comparison& comparison, const std::string& name) { compare_crf(comparison, name, large); }});
-  const auto segment = [&](const std::string& name, bool quick, const Shape& image, int classes, int iterations) {
+  const auto segment = [&](const std::string& name, bool quick, const Shape& image, int classes,
+                           const CrfInference& inference) {
     cases.push_back({name, quick, [=](Comparison& comparison, const std::string& full_name) {
-                       compare_segmentation(comparison, full_name, image, classes, iterations);
+                       compare_segmentation(comparison, full_name, image, classes, inference);
                      }});
   };
-  segment("segmentation with a CRF", true, {1, 3, 33, 41}, 21, 10);
-  segment("segmentation with a CRF, batch of 2, RGBA", true, {2, 4, 27, 20}, 5, 3);
-  segment("segmentation with a CRF, grey, one row", true, {1, 1, 1, 60}, 2, 3);
-  segment("segmentation with a CRF, 321x257", false, {8, 3, 257, 321}, 21, 10);
+  segment("segmentation with a CRF", true, {1, 3, 33, 41}, 21, {10, 0});
+  segment("segmentation with a CRF, batch of 2, RGBA", true, {2, 4, 27, 20}, 5, {3, 0});
+  segment("segmentation with a CRF, grey, one row", true, {1, 1, 1, 60}, 2, {3, 0});
+  segment("segmentation with a CRF until it changes little", true, {2, 3, 33, 41}, 21, {50, 1e-3});
+  segment("segmentation with a CRF, 321x257", false, {8, 3, 257, 321}, 21, {10, 0});
   return cases;
 }
 

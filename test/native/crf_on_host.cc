@@ -289,6 +289,25 @@ void check_divergence() {
   check("no iteration", image, Content::kSmooth, model, CrfUnary::Kind::kEnergies, 6, {0, 0});
 }
 
+// Where classes are equal, the label is the first of them.
+void check_ties() {
+  const char* const name = "ties";
+  const Shape image{1, 3, 11, 13};
+  const int64_t points = image.h * image.w;
+  for (const int classes : {2, 9, 130}) {
+    const CrfModel model{
+        {make_term(CrfKernel::kGaussian, 2, image, classes, Compatibility::kPotts, CrfNormalization::kSymmetric)},
+        CrfCoordinates::kYX};
+    CrfUnary unary = make_unary(CrfUnary::Kind::kEnergies, classes, points);
+    // Class 0 is out of it.
+    std::fill_n(unary.values.data(), unary.values.size(), 1.0f);
+    std::fill_n(unary.values.data(), points, 20.0f);
+    auto crf = value_of(cuda::build_crf(0, image, nullptr, model), name);
+    expect(infer(*crf, unary, points, {3, 0}, false).labels == std::vector<uint8_t>(points, 1), name,
+           "the first of equal classes is not the label");
+  }
+}
+
 // Both refuse a unary with the same words.
 void check_refused(const char* name, CrfUnary::Kind kind, float bad) {
   const Shape image{1, 3, 9, 13};
@@ -351,7 +370,7 @@ void check_batch() {
       {make_term(CrfKernel::kBilateral, 5, image, kClasses, Compatibility::kPotts, CrfNormalization::kSymmetric),
        make_term(CrfKernel::kGaussian, 2, image, kClasses, Compatibility::kClasses, CrfNormalization::kSymmetric)},
       CrfCoordinates::kYX};
-  auto crf = value_of(cuda::DenseCrf::create(nullptr, image, model, kClasses, 10), name);
+  auto crf = value_of(cuda::DenseCrf::create(nullptr, image, model, kClasses, false, 10), name);
   const Content contents[] = {Content::kFlat, Content::kNoise, Content::kSmooth};
   std::vector<std::vector<uint8_t>> pixels;
   std::vector<CrfUnary> unaries;
@@ -374,7 +393,8 @@ void check_batch() {
       got[i].labels.assign(points, 255);
       got[i].marginals.assign(points * kClasses, -1.0f);
       must(crf->build(nullptr, images[i].as<uint8_t>()), name);
-      must(crf->infer(nullptr, rows[i].as<float>(), kIterations, got[i].labels.data(), got[i].marginals.data()), name);
+      must(crf->infer(nullptr, rows[i].as<float>(), {kIterations, 0}, got[i].labels.data(), got[i].marginals.data()),
+           name);
     }
     settled = value_of(crf->settle(nullptr), name);
   }
@@ -384,7 +404,7 @@ void check_batch() {
     compare(name, got[i], infer(*cpu, unaries[i], points, {kIterations, 0}, false), kClasses, "");
   }
   std::vector<uint8_t> labels(points);
-  must(crf->infer(nullptr, rows[kImages - 1].as<float>(), kIterations, labels.data(), nullptr), name);
+  must(crf->infer(nullptr, rows[kImages - 1].as<float>(), {kIterations, 0}, labels.data(), nullptr), name);
   expect(labels == got[kImages - 1].labels, name, "labels without marginals differ");
 }
 
@@ -402,6 +422,7 @@ int main(int argc, char** argv) {
   check_normalizations();
   check_flat();
   check_divergence();
+  check_ties();
   check_refusals();
   check_batch();
   std::printf(failed ? "failed\n" : "ok\n");

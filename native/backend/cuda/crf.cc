@@ -37,47 +37,13 @@ class ImageCrf : public Crf {
     DEEPLAB_RETURN_IF_ERROR(write_unary(stream_, unary, width_, points_, rows.as<float>()));
     auto field = MeanField::create(stream_, points_, model_, lattices_, classes, measures);
     if (!field.ok()) return field.status();
-    if (cancelled) return aborted();
-    DEEPLAB_RETURN_IF_ERROR(field->start(stream_, rows.as<float>()));
-    int result = 0;
-    if (measures) {
-      DEEPLAB_RETURN_IF_ERROR(iterate_and_measure(*field, rows.as<float>(), inference, output, cancelled, &result));
-    } else {
-      for (int i = 0; i < inference.iterations; ++i) {
-        DEEPLAB_RETURN_IF_ERROR(field->iterate(stream_, lattices_, rows.as<float>(), 0, 0));
-      }
-    }
-    return write(*field, result, classes, output);
+    if (cancelled) return error(Code::kAborted, "the inference was aborted");
+    const auto result = field->infer(stream_, lattices_, rows.as<float>(), inference, output.kl_divergence, cancelled);
+    if (!result.ok()) return result.status();
+    return write(*field, *result, classes, output);
   }
 
  private:
-  static Status aborted() { return error(Code::kAborted, "the inference was aborted"); }
-
-  // A divergence needs its marginals filtered: known when the next ones are made, which may then not be wanted.
-  Status iterate_and_measure(const MeanField& field, const float* unary, const CrfInference& inference,
-                             const CrfOutput& output, const std::atomic<bool>& cancelled, int* result) const {
-    const double tolerance = inference.tolerance * static_cast<double>(points_);
-    double divergence = 0;
-    FreeEnergy made{};
-    DEEPLAB_RETURN_IF_ERROR(look(field, &made));
-    for (int iteration = 0;; ++iteration) {
-      if (cancelled) return aborted();
-      *result = iteration % 2;
-      const bool last = iteration == inference.iterations;
-      DEEPLAB_RETURN_IF_ERROR(field.iterate(stream_, lattices_, unary, *result, last ? -1 : 1 - *result));
-      const double entropy = made.unary_and_entropy, before = divergence;
-      DEEPLAB_RETURN_IF_ERROR(look(field, &made));
-      divergence = entropy + made.pairwise;
-      if (output.kl_divergence != nullptr) output.kl_divergence[iteration] = divergence;
-      if (last || (tolerance > 0 && iteration > 0 && before - divergence < tolerance)) return Status();
-    }
-  }
-
-  Status look(const MeanField& field, FreeEnergy* energy) const {
-    DEEPLAB_RETURN_IF_ERROR(copy_to_host(stream_, energy, field.measured(), sizeof *energy));
-    return synchronize(stream_);
-  }
-
   Status write(const MeanField& field, int from, int classes, const CrfOutput& output) const {
     const size_t bytes = points_ * classes * sizeof(float);
     DeviceBuffer labels, marginals;

@@ -14,11 +14,14 @@ struct Wanted {
   bool scores = false;
   bool logits = false;
   bool crf = false;
-  int iterations = 0;  // of the CRF
+  CrfInference inference;  // of the CRF
 
   bool operator==(const Wanted& other) const {
-    return scores == other.scores && logits == other.logits && crf == other.crf && iterations == other.iterations;
+    return scores == other.scores && logits == other.logits && crf == other.crf &&
+           inference.iterations == other.inference.iterations && inference.tolerance == other.inference.tolerance;
   }
+  // Whether the host looks at what the device does while it does it.
+  bool is_watched() const { return crf && inference.tolerance > 0; }
 };
 
 // Where the results of a run lie in one block of memory.
@@ -114,7 +117,7 @@ class CudaExecutable : public Executable {
   Status start_run(const RunInput& input, const RunOutput& output) {
     Run& run = runs_[started_ % kMaxRuns];
     run.wanted = {output.scores != nullptr, output.logits != nullptr, input.crf != nullptr,
-                  input.crf == nullptr ? 0 : input.crf->inference.iterations};
+                  input.crf == nullptr ? CrfInference() : input.crf->inference};
     run.output = output;
     run.settled = false;
     DEEPLAB_RETURN_IF_ERROR(allocate(run));
@@ -198,23 +201,26 @@ class CudaExecutable : public Executable {
   }
 
   Status prepare_crf(const CrfParameters& parameters) {
-    if (crf_ != nullptr && *crf_model_ == parameters.model) return Status();
+    const bool with_tolerance = parameters.inference.tolerance > 0;
+    if (crf_ != nullptr && *crf_model_ == parameters.model && crf_has_tolerance_ == with_tolerance) return Status();
     for (int64_t i = finished_; i < started_; ++i) DEEPLAB_RETURN_IF_ERROR(settle(runs_[i % kMaxRuns]));
     crf_.reset();
     ++crf_version_;
     DEEPLAB_RETURN_IF_ERROR(
         unary_.reserve(area() * row_stride(classes()) * sizeof(float), "the CRF's unary potentials"));
     const Shape one{1, image_.c, image_.h, image_.w};
-    auto crf = DenseCrf::create(device_->compute.get(), one, parameters.model, static_cast<int>(classes()));
+    auto crf =
+        DenseCrf::create(device_->compute.get(), one, parameters.model, static_cast<int>(classes()), with_tolerance);
     if (!crf.ok()) return crf.status();
     crf_ = std::move(*crf);
     crf_model_ = parameters.model;
+    crf_has_tolerance_ = with_tolerance;
     return Status();
   }
 
   // The first time kernels are started one by one, which loads them; the second time they are recorded.
   Status replay(const Wanted& wanted) {
-    if (!CapturedGraph::is_supported()) return compute(wanted);
+    if (!CapturedGraph::is_supported() || wanted.is_watched()) return compute(wanted);
     Recording* recording = find_recording(wanted);
     if (recording == nullptr) {
       DEEPLAB_RETURN_IF_ERROR(compute(wanted));
@@ -273,7 +279,7 @@ class CudaExecutable : public Executable {
     for (int64_t n = 0; n < image_.n; ++n) {
       DEEPLAB_RETURN_IF_ERROR(head.write_unary(stream, logits, n, unary_.as<float>()));
       DEEPLAB_RETURN_IF_ERROR(crf_->build(stream, pixels_.as<uint8_t>() + n * area() * image_.c));
-      DEEPLAB_RETURN_IF_ERROR(crf_->infer(stream, unary_.as<float>(), wanted.iterations, labels + n * area(),
+      DEEPLAB_RETURN_IF_ERROR(crf_->infer(stream, unary_.as<float>(), wanted.inference, labels + n * area(),
                                           wanted.scores ? scores + n * classes() * area() : nullptr));
     }
     return Status();
@@ -287,6 +293,7 @@ class CudaExecutable : public Executable {
   DeviceBuffer pixels_, results_, unary_;
   std::unique_ptr<DenseCrf> crf_;
   std::optional<CrfModel> crf_model_;
+  bool crf_has_tolerance_ = false;
   int crf_version_ = 0;  // of crf_ and its memory
   std::vector<std::unique_ptr<Recording>> recordings_;
 

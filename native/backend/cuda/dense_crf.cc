@@ -11,10 +11,11 @@ class LatticeCrf : public DenseCrf {
 
   Status build(Stream stream, const uint8_t* pixels) override { return lattices_.build(stream, pixels); }
 
-  Status infer(Stream stream, const float* unary, int iterations, uint8_t* labels, float* marginals) override {
-    DEEPLAB_RETURN_IF_ERROR(field_.start(stream, unary));
-    for (int i = 0; i < iterations; ++i) DEEPLAB_RETURN_IF_ERROR(field_.iterate(stream, lattices_, unary, 0, 0));
-    return field_.write(stream, 0, labels, marginals);
+  Status infer(Stream stream, const float* unary, const CrfInference& inference, uint8_t* labels,
+               float* marginals) override {
+    const std::atomic<bool> cancelled{false};
+    const auto result = field_.infer(stream, lattices_, unary, inference, nullptr, cancelled);
+    return result.ok() ? field_.write(stream, *result, labels, marginals) : result.status();
   }
 
   Result<bool> settle(Stream stream) override {
@@ -32,10 +33,10 @@ class LatticeCrf : public DenseCrf {
 }  // namespace
 
 Result<std::unique_ptr<DenseCrf>> DenseCrf::create(Stream stream, const Shape& image, const CrfModel& model,
-                                                   int classes, int64_t vertices) {
+                                                   int classes, bool with_tolerance, int64_t vertices) {
   auto lattices = Lattices::create(stream, image, model, vertices);
   if (!lattices.ok()) return lattices.status();
-  auto field = MeanField::create(stream, image.h * image.w, model, *lattices, classes, false);
+  auto field = MeanField::create(stream, image.h * image.w, model, *lattices, classes, with_tolerance);
   if (!field.ok()) return field.status();
   return std::unique_ptr<DenseCrf>(std::make_unique<LatticeCrf>(std::move(*lattices), std::move(*field)));
 }

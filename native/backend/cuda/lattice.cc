@@ -70,6 +70,7 @@ Result<Lattice> Lattice::create(const LatticePoints& points, int64_t capacity) {
   DEEPLAB_RETURN_IF_ERROR(lattice.chunks_.allocate((splats + 1) * sizeof(Chunk), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.corners_.allocate(splats * sizeof(uint32_t), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.weights_.allocate(splats * sizeof(float), kPurpose));
+  DEEPLAB_RETURN_IF_ERROR(lattice.extra_vertices_.allocate(extra_rows(splats) * sizeof(uint32_t), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.counts_.allocate(sizeof(LatticeCounts), kPurpose));
   DEEPLAB_RETURN_IF_ERROR(lattice.grow(capacity));
   return Result<Lattice>(std::move(lattice));
@@ -77,7 +78,6 @@ Result<Lattice> Lattice::create(const LatticePoints& points, int64_t capacity) {
 
 Status Lattice::grow(int64_t capacity) {
   capacity_ = capacity;
-  DEEPLAB_RETURN_IF_ERROR(extra_begin_.allocate((capacity + 1) * sizeof(uint32_t), kPurpose));
   return neighbors_.allocate(capacity * (points_.dimensions + 1) * sizeof(Neighbors), kPurpose);
 }
 
@@ -171,7 +171,7 @@ Status Lattice::build_words(Stream stream, const PointFeatures& points, const La
       launch(stream, total,
              PlaceSplats{numbers, chunk_numbers, sorted, weights_.as<float>(), total, capacity_,
                          static_cast<uint32_t>(points_.dimensions + 1), splats_.as<Splat>(), chunks_.as<Chunk>(),
-                         extra_begin_.as<uint32_t>(), corners_.as<uint32_t>(), counts}));
+                         extra_vertices_.as<uint32_t>(), corners_.as<uint32_t>(), counts}));
   DEEPLAB_RETURN_IF_ERROR(fill(stream, neighbors_.data(), 0xff, neighbors_.size()));  // kNoVertex
   for (int axis = 0; axis <= points_.dimensions; ++axis) {
     const VertexCode<kWords> step = layout_.step<kWords>(axis) - layout_.ones<kWords>();
@@ -195,14 +195,17 @@ Status Lattice::normalize(Stream stream, const LatticeScratch& scratch) const {
 }
 
 LatticeView Lattice::view() const {
-  return {points_.dimensions + 1,  capacity_,           &counts()->vertices,         &counts()->chunks,
-          splats_.as<Splat>(),     chunks_.as<Chunk>(), extra_begin_.as<uint32_t>(), neighbors_.as<Neighbors>(),
-          corners_.as<uint32_t>(), weights_.as<float>()};
+  return {points_.dimensions + 1,     capacity_,
+          &counts()->vertices,        &counts()->chunks,
+          &counts()->extras,          splats_.as<Splat>(),
+          chunks_.as<Chunk>(),        extra_vertices_.as<uint32_t>(),
+          neighbors_.as<Neighbors>(), corners_.as<uint32_t>(),
+          weights_.as<float>()};
 }
 
 size_t Lattice::bytes() const {
-  return splats_.size() + chunks_.size() + extra_begin_.size() + neighbors_.size() + corners_.size() + weights_.size() +
-         counts_.size();
+  return splats_.size() + chunks_.size() + extra_vertices_.size() + neighbors_.size() + corners_.size() +
+         weights_.size() + counts_.size();
 }
 
 Result<Lattices> Lattices::create(Stream stream, const Shape& image, const CrfModel& model, int64_t capacity) {

@@ -49,7 +49,7 @@ class Lattice {
   CodeLayout layout_;
   CrfNormalization normalization_ = CrfNormalization::kNone;
   int64_t capacity_ = 0;
-  DeviceBuffer splats_, chunks_, extra_begin_, neighbors_, corners_, weights_, counts_;
+  DeviceBuffer splats_, chunks_, extra_vertices_, neighbors_, corners_, weights_, counts_;
 };
 
 class Lattices {

@@ -145,6 +145,7 @@ struct MarkRuns {
 struct LatticeCounts {
   uint32_t vertices;  // there is room for
   uint32_t chunks;
+  uint32_t extras;  // chunks that are not their vertices' first ones
   uint32_t wanted;  // vertices that there are
   uint32_t most;    // that there were since the last look
 };
@@ -193,8 +194,8 @@ struct PlaceSplats {
   int64_t capacity;
   uint32_t corner_count;
   Splat* splats;
-  Chunk* chunks;          // [total + 1]
-  uint32_t* extra_begin;  // [capacity + 1]
+  Chunk* chunks;             // [total + 1]
+  uint32_t* extra_vertices;  // [extra_rows(total)]
   uint32_t* corners;
   LatticeCounts* counts;
 
@@ -202,12 +203,15 @@ struct PlaceSplats {
     const uint32_t vertex = numbers[i] - 1, chunk = chunk_numbers[i] - 1, splat = sorted[i];
     splats[i] = {splat / corner_count, weights[splat]};
     corners[splat] = vertex < capacity ? vertex : static_cast<uint32_t>(capacity - 1);
-    if (i == 0 || chunk_numbers[i - 1] != chunk_numbers[i]) chunks[chunk] = {vertex, static_cast<uint32_t>(i)};
-    const bool starts = i == 0 || numbers[i - 1] != numbers[i];
-    if (starts && vertex <= capacity) extra_begin[vertex] = chunk - vertex;
+    if (i == 0 || chunk_numbers[i - 1] != chunk_numbers[i]) {
+      chunks[chunk] = {vertex, static_cast<uint32_t>(i)};
+      // So many chunks before it are first ones, its vertex' own included.
+      if (i > 0 && numbers[i - 1] == numbers[i]) extra_vertices[chunk - vertex - 1] = vertex;
+    }
     if (i + 1 < total) return;
     chunks[chunk + 1] = {kNoVertex, static_cast<uint32_t>(total)};
-    if (vertex < capacity) extra_begin[vertex + 1] = chunk - vertex;
+    extra_vertices[chunk - vertex] = kNoVertex;
+    counts->extras = chunk - vertex;
     counts->chunks = chunk + 1;
   }
 };
@@ -256,7 +260,9 @@ struct NormalizeCorners {
   DEEPLAB_INLINE void operator()(int64_t point) const {
     // A point always gives to itself; this is for what rounding makes of features that are far from zero.
     constexpr float kLeastSum = 1e-20f;
-    const float sliced = slice(lattice.corners, lattice.weights, lattice.corner_count, filtered, 1, point, 0) * gain;
+    const float sliced =
+        slice(lattice.corners, lattice.weights, lattice.corner_count, filtered, 1, static_cast<uint32_t>(point), 0) *
+        gain;
     const float sum = sliced < kLeastSum ? kLeastSum : sliced;
     const float factor = 1.0f / (kind == CrfNormalization::kSymmetric ? std::sqrt(sum) : sum);
     factors[point] = factor;

@@ -19,12 +19,16 @@ Status upload(Stream stream, DeviceBuffer* buffer, const void* from, size_t byte
 Result<MeanField> MeanField::create(Stream stream, int64_t points, const CrfModel& model, const Lattices& lattices,
                                     int classes, bool measures) {
   MeanField field;
-  field.points_ = points;
-  field.classes_ = classes;
-  field.lanes_ = static_cast<int>(row_stride(classes) / 4);
+  field.points_ = static_cast<uint32_t>(points);
+  field.classes_ = static_cast<uint32_t>(classes);
+  field.lanes_ = static_cast<uint32_t>(row_stride(classes) / 4);
   bool matrices = false;
   for (size_t i = 0; i < model.terms.size(); ++i) {
     const std::vector<float>& numbers = model.terms[i].compatibility;
+    if (lattices.all()[i].splats() * field.lanes_ > UINT32_MAX) {
+      return error(Code::kOutOfMemory, "a CRF of ", points, " pixels and ", classes,
+                   " classes is too large for one GPU kernel");
+    }
     const auto kind = compatibility_kind(numbers, i, classes);
     if (!kind.ok()) return kind.status();
     field.terms_.push_back({*kind, 0, {}, {}});
@@ -69,7 +73,43 @@ Status MeanField::make_room(Stream stream, const Lattices& lattices) {
   return upload(stream, &sliced_, sliced.data(), sliced.size() * sizeof(SlicedTerm));
 }
 
-Status MeanField::start(Stream stream, const float* unary) const { return update(stream, unary, 0, unary, -1, 0); }
+Result<int> MeanField::infer(Stream stream, const Lattices& lattices, const float* unary, const CrfInference& inference,
+                             double* kl_divergence, const std::atomic<bool>& cancelled) const {
+  DEEPLAB_RETURN_IF_ERROR(update(stream, unary, 0, unary, -1, 0));  // of the unary alone
+  int result = 0;
+  if (measures()) {
+    DEEPLAB_RETURN_IF_ERROR(infer_measured(stream, lattices, unary, inference, kl_divergence, cancelled, &result));
+  } else {
+    for (int i = 0; i < inference.iterations; ++i) DEEPLAB_RETURN_IF_ERROR(iterate(stream, lattices, unary, 0, 0));
+  }
+  return result;
+}
+
+// A divergence needs its marginals filtered: known when the next ones are made, which may then not be wanted.
+Status MeanField::infer_measured(Stream stream, const Lattices& lattices, const float* unary,
+                                 const CrfInference& inference, double* kl_divergence,
+                                 const std::atomic<bool>& cancelled, int* result) const {
+  const double tolerance = inference.tolerance * static_cast<double>(points_);
+  double divergence = 0;
+  FreeEnergy made{};
+  DEEPLAB_RETURN_IF_ERROR(look(stream, &made));
+  for (int iteration = 0;; ++iteration) {
+    if (cancelled) return error(Code::kAborted, "the inference was aborted");
+    *result = iteration % 2;
+    const bool last = iteration == inference.iterations;
+    DEEPLAB_RETURN_IF_ERROR(iterate(stream, lattices, unary, *result, last ? -1 : 1 - *result));
+    const double entropy = made.unary_and_entropy, before = divergence;
+    DEEPLAB_RETURN_IF_ERROR(look(stream, &made));
+    divergence = entropy + made.pairwise;
+    if (kl_divergence != nullptr) kl_divergence[iteration] = divergence;
+    if (last || (tolerance > 0 && iteration > 0 && before - divergence < tolerance)) return Status();
+  }
+}
+
+Status MeanField::look(Stream stream, FreeEnergy* energy) const {
+  DEEPLAB_RETURN_IF_ERROR(copy_to_host(stream, energy, measured_.data(), sizeof *energy));
+  return synchronize(stream);
+}
 
 Status MeanField::iterate(Stream stream, const Lattices& lattices, const float* unary, int from, int to) const {
   const float* energies = unary;
@@ -104,7 +144,7 @@ Status MeanField::update(Stream stream, const float* energies, int term_count, c
             to < 0 ? nullptr : marginals_[to].as<Floats4>(), reinterpret_cast<const Floats4*>(unary),
             from < 0 ? nullptr : marginals_[from].as<Floats4>(), block_energies_.as<FreeEnergy>()});
   };
-  if (measured() == nullptr) return launch_update(std::false_type());
+  if (!measures()) return launch_update(std::false_type());
   DEEPLAB_RETURN_IF_ERROR(launch_update(std::true_type()));
   return launch_blocks(stream, 1,
                        SumFreeEnergies{block_energies_.as<FreeEnergy>(), at.blocks(), measured_.as<FreeEnergy>()});

@@ -1,7 +1,8 @@
 // Mean-field inference on the device, with lattices that are built (Krähenbühl and Koltun 2011, algorithm 1). Nothing
-// here waits for the device; docs/decisions/0007-crf-on-the-gpu.md counts what an iteration moves.
+// here waits for the device but what measures; docs/decisions/0007-crf-on-the-gpu.md counts what an iteration moves.
 #pragma once
 
+#include <atomic>
 #include <vector>
 
 #include "backend/cuda/lattice.h"
@@ -19,14 +20,14 @@ class MeanField {
   // Again after the lattices have grown.
   Status make_room(Stream stream, const Lattices& lattices);
 
-  // Marginals 0: of the unary alone. `unary` is [points, row_stride(classes)] with padding.
-  Status start(Stream stream, const float* unary) const;
-  // Marginals `to` from marginals `from`: 0, or the other one where it measures. `to` is negative to measure only.
-  Status iterate(Stream stream, const Lattices& lattices, const float* unary, int from, int to) const;
+  // Which marginals, 0 or 1, are the result of all iterations; `unary` is [points, row_stride(classes)] with padding.
+  // Where it measures, it waits after each iteration, gives its divergence, unless `kl_divergence` is null, and heeds
+  // the tolerance and `cancelled`.
+  Result<int> infer(Stream stream, const Lattices& lattices, const float* unary, const CrfInference& inference,
+                    double* kl_divergence, const std::atomic<bool>& cancelled) const;
   // Labels [points] and, unless null, marginals [classes,points].
   Status write(Stream stream, int from, uint8_t* labels, float* marginals) const;
-  // What the last step measured, in device memory.
-  const FreeEnergy* measured() const { return measured_.as<FreeEnergy>(); }
+  bool measures() const { return measured_.size() > 0; }
 
  private:
   struct Term {
@@ -36,13 +37,19 @@ class MeanField {
     DeviceBuffer values;  // [capacity, lanes]
   };
 
+  Status infer_measured(Stream stream, const Lattices& lattices, const float* unary, const CrfInference& inference,
+                        double* kl_divergence, const std::atomic<bool>& cancelled, int* result) const;
+  // Marginals `to` from marginals `from`: 0, or the other one where it measures. `to` is negative to measure only.
+  Status iterate(Stream stream, const Lattices& lattices, const float* unary, int from, int to) const;
+  // What the last step measured; waits for it.
+  Status look(Stream stream, FreeEnergy* energy) const;
   // Marginals `to`, or only the free energy.
   Status update(Stream stream, const float* energies, int term_count, const float* unary, int from, int to) const;
   PointLanes point_lanes() const { return {points_, lanes_}; }
 
-  int64_t points_ = 0;
-  int classes_ = 0;
-  int lanes_ = 0;
+  uint32_t points_ = 0;
+  uint32_t classes_ = 0;
+  uint32_t lanes_ = 0;
   std::vector<Term> terms_;
   int sliced_count_ = 0;
   DeviceBuffer sliced_;  // SlicedTerm of each term but those of matrices

@@ -21,14 +21,16 @@ struct SlicedTerm {
 
 // Which point and lane a thread of a block of kBlockThreads works on: as many whole points as fit.
 struct PointLanes {
-  int64_t points;
-  int lanes;
+  uint32_t points;
+  uint32_t lanes;
 
-  DEEPLAB_INLINE int points_of_block() const { return kBlockThreads / lanes; }
+  DEEPLAB_INLINE uint32_t points_of_block() const { return kBlockThreads / lanes; }
   int64_t blocks() const { return (points + points_of_block() - 1) / points_of_block(); }
-  DEEPLAB_INLINE int64_t point(int64_t block, int thread) const { return block * points_of_block() + thread / lanes; }
-  DEEPLAB_INLINE int lane(int thread) const { return thread % lanes; }
-  DEEPLAB_INLINE bool works(int64_t block, int thread) const {
+  DEEPLAB_INLINE uint32_t point(int64_t block, uint32_t thread) const {
+    return static_cast<uint32_t>(block) * points_of_block() + thread / lanes;
+  }
+  DEEPLAB_INLINE uint32_t lane(uint32_t thread) const { return thread % lanes; }
+  DEEPLAB_INLINE bool works(int64_t block, uint32_t thread) const {
     return thread < points_of_block() * lanes && point(block, thread) < points;
   }
 };
@@ -45,22 +47,22 @@ struct AddMatrixMessage {
   LatticeView lattice;
   const Floats4* values;
   const Floats4* matrix;  // [classes, lanes], symmetric
-  int classes;
+  uint32_t classes;
   const Floats4* energies;  // [points, lanes]
   Floats4* sums;            // may be `energies`
 
   template <int kPhase>
   DEEPLAB_INLINE void run(int64_t block, int thread, State&, Shared& shared) const {
     if (!at.works(block, thread)) return;
-    const int64_t point = at.point(block, thread);
-    const int lane = at.lane(thread);
+    const uint32_t point = at.point(block, thread);
+    const uint32_t lane = at.lane(thread);
     if constexpr (kPhase == 0) {
       shared.filtered[thread] =
           slice(lattice.corners, lattice.weights, lattice.corner_count, values, at.lanes, point, lane);
     } else {
       const auto* filtered = reinterpret_cast<const float*>(shared.filtered + (thread - lane));
       Floats4 sum = energies[point * at.lanes + lane];
-      for (int c = 0; c < classes; ++c) sum = sum + matrix[c * at.lanes + lane] * filtered[c];
+      for (uint32_t c = 0; c < classes; ++c) sum = sum + matrix[c * at.lanes + lane] * filtered[c];
       sums[point * at.lanes + lane] = sum;
     }
   }
@@ -92,7 +94,7 @@ struct UpdateMarginals {
   };
 
   PointLanes at;
-  int classes;
+  uint32_t classes;
   const Floats4* energies;  // [points, lanes], unary and the messages of matrices
   const SlicedTerm* terms;
   int term_count;
@@ -127,8 +129,8 @@ struct UpdateMarginals {
 
  private:
   // Logits, and their maximum.
-  DEEPLAB_INLINE void start(int64_t point, int thread, State& state, Shared& shared) const {
-    const int lane = at.lane(thread);
+  DEEPLAB_INLINE void start(uint32_t point, int thread, State& state, Shared& shared) const {
+    const uint32_t lane = at.lane(thread);
     Floats4 logits = -energies[point * at.lanes + lane];
     for (int i = 0; i < term_count; ++i) {
       const SlicedTerm& term = terms[i];
@@ -142,9 +144,9 @@ struct UpdateMarginals {
 
   // Powers of what the logits are less than the row's maximum, and their sum.
   DEEPLAB_INLINE void raise(int thread, State& state, Shared& shared) const {
-    const int first = thread - at.lane(thread);
+    const uint32_t first = thread - at.lane(thread);
     float max = shared.maxima[first];
-    for (int i = 1; i < at.lanes; ++i) max = shared.maxima[first + i] > max ? shared.maxima[first + i] : max;
+    for (uint32_t i = 1; i < at.lanes; ++i) max = shared.maxima[first + i] > max ? shared.maxima[first + i] : max;
     const Floats4 shifted = state.logits + Floats4{-max, -max, -max, -max};
     state.powers = {exp_nonpositive(shifted.x), exp_nonpositive(shifted.y), exp_nonpositive(shifted.z),
                     exp_nonpositive(shifted.w)};
@@ -152,11 +154,11 @@ struct UpdateMarginals {
     if constexpr (kMeasures) shared.maxima[thread] = max;
   }
 
-  DEEPLAB_INLINE void finish(int64_t point, int thread, State& state, Shared& shared, FreeEnergy* energy) const {
-    const int lane = at.lane(thread), first = thread - lane;
+  DEEPLAB_INLINE void finish(uint32_t point, int thread, State& state, Shared& shared, FreeEnergy* energy) const {
+    const uint32_t lane = at.lane(thread), first = thread - lane;
     const int64_t index = point * at.lanes + lane;
     float sum = 0;
-    for (int i = 0; i < at.lanes; ++i) sum += shared.sums[first + i];
+    for (uint32_t i = 0; i < at.lanes; ++i) sum += shared.sums[first + i];
     const Floats4 q = state.powers * (1.0f / sum);
     // Before the old Q is overwritten, if it is.
     if constexpr (kMeasures) measure(index, lane, q, state.logits, shared.maxima[thread], sum, energy);
@@ -165,14 +167,14 @@ struct UpdateMarginals {
 
   // log Q is the logit less the largest one and the logarithm of `sum`. The messages are what the logits have besides
   // -U.
-  DEEPLAB_INLINE void measure(int64_t index, int lane, const Floats4& q, const Floats4& logits, float max, float sum,
-                              FreeEnergy* energy) const {
+  DEEPLAB_INLINE void measure(uint32_t index, uint32_t lane, const Floats4& q, const Floats4& logits, float max,
+                              float sum, FreeEnergy* energy) const {
     const double log_sum = std::log(static_cast<double>(sum));
     const float* news = &q.x;
     const float* logit = &logits.x;
     const auto* given = reinterpret_cast<const float*>(unary + index);
     const auto* old = reinterpret_cast<const float*>(marginals + index);
-    for (int i = 0; i < 4 && 4 * lane + i < classes; ++i) {
+    for (uint32_t i = 0; i < 4 && 4 * lane + i < classes; ++i) {
       const double u = given[i];
       if (updated != nullptr) {
         energy->unary_and_entropy += static_cast<double>(news[i]) * (u + static_cast<double>(logit[i] - max) - log_sum);
@@ -217,7 +219,7 @@ struct WriteResults {
   };
 
   PointLanes at;
-  int classes;
+  uint32_t classes;
   const Floats4* from;  // [points, lanes]
   uint8_t* labels;      // [points]
   float* marginals;     // [classes, points]; null if not wanted
@@ -228,23 +230,21 @@ struct WriteResults {
       if (!at.works(block, thread)) return;
       shared.q[thread] = from[at.point(block, thread) * at.lanes + at.lane(thread)];
     } else {
-      // Neighbouring threads have neighbouring points, as the results do.
+      // Neighbouring threads have neighbouring points, as the results do. Threads beyond the last whole round of points
+      // have none.
       const auto* rows = reinterpret_cast<const float*>(shared.q);
-      const int stride = 4 * at.lanes, points_here = at.points_of_block();
-      const int64_t first = block * points_here;
-      const int point = thread % points_here;
-      if (first + point >= at.points) return;
-      const float* row = rows + point * stride;
-      if (thread < points_here) {
-        int best = 0;
-        for (int c = 1; c < classes; ++c) best = row[c] > row[best] ? c : best;
-        labels[first + point] = static_cast<uint8_t>(best);
+      const uint32_t points_here = at.points_of_block(), rounds = kThreads / points_here;
+      const uint32_t round = thread / points_here, point = thread % points_here;
+      const int64_t index = block * points_here + point;
+      if (round >= rounds || index >= at.points) return;
+      const float* row = rows + point * 4 * at.lanes;
+      if (round == 0) {
+        uint32_t best = 0;
+        for (uint32_t c = 1; c < classes; ++c) best = row[c] > row[best] ? c : best;
+        labels[index] = static_cast<uint8_t>(best);
       }
       if (marginals == nullptr) return;
-      // Threads beyond the last whole round of points would do what others do.
-      const int rounds = kThreads / points_here;
-      if (thread >= rounds * points_here) return;
-      for (int c = thread / points_here; c < classes; c += rounds) marginals[c * at.points + first + point] = row[c];
+      for (uint32_t c = round; c < classes; c += rounds) marginals[int64_t{c} * at.points + index] = row[c];
     }
   }
 };
