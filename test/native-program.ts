@@ -1,20 +1,18 @@
-// The programs of test/native, built by CMake in build/tests.
+// The programs of test/native, which test what JavaScript does not reach.
 
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import os from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 
 const root = path.join(__dirname, '..');
-const folder = path.join(root, 'build', 'tests');
+const build = path.join(root, 'build', 'tests');
 
-/** Builds the target `name` and returns the path of the program. */
+/** Builds a program and returns its path. Test files take turns, since they run at the same time. */
 export function nativeProgram(name: string): string {
-  const run = (args: readonly string[]) => execFileSync('cmake', args, { cwd: root, stdio: 'pipe' });
-  if (!existsSync(path.join(folder, 'CMakeCache.txt'))) {
-    const generator = spawnSync('ninja', ['--version']).status === 0 ? ['-G', 'Ninja'] : [];
-    run(['-B', folder, ...generator, '-DDEEPLAB_TESTS=ON', '-DCMAKE_BUILD_TYPE=Release']);
-  }
-  run(['--build', folder, '--target', name, '--parallel', String(os.availableParallelism())]);
-  return path.join(folder, 'test', 'native', name);
+  mkdirSync(build, { recursive: true });
+  const cmake = (...args: readonly string[]) =>
+    execFileSync('flock', [path.join(build, 'lock'), 'cmake', ...args], { cwd: root, stdio: 'pipe' });
+  cmake('-B', build, '-G', 'Ninja', '-DDEEPLAB_TESTS=ON');
+  cmake('--build', build, '--target', name);
+  return path.join(build, 'test', 'native', name);
 }

@@ -53,6 +53,13 @@ struct LayerImplementation {
   double milliseconds = 0;     // as timed when it was chosen; 0 where nothing was timed
 };
 
+// What a run took of a device's time, by the device's own clock.
+struct RunTimes {
+  double upload_ms = 0;
+  double compute_ms = 0;
+  double download_ms = 0;
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -71,6 +78,8 @@ class Executable {
   }
 
   virtual std::vector<LayerImplementation> layers() const = 0;
+  // Of the run that was finished last; zeros where a device has no clock of its own.
+  virtual RunTimes times() const { return {}; }
 };
 
 constexpr int kMaxRuns = 2;
