@@ -48,7 +48,11 @@ const library = (name) => fs.realpathSync(run('g++', [`-print-file-name=${name}`
 function packPrefix() {
   const prefix = path.join(stage, 'prefix');
   const include = (from, to) => copy(from, path.join(prefix, 'include', to));
-  for (const name of ['oneapi/dnnl', 'nlohmann', ...fs.readdirSync('/usr/include').filter((n) => /^dnnl.*\.h/.test(n))]) {
+  for (const name of [
+    'oneapi/dnnl',
+    'nlohmann',
+    ...fs.readdirSync('/usr/include').filter((n) => /^dnnl.*\.h/.test(n)),
+  ]) {
     include(path.join('/usr/include', name), name);
   }
   include(path.join(root, 'node_modules/node-api-headers/include'), 'node');
@@ -60,10 +64,13 @@ function packPrefix() {
 
   const target = (name, type, properties) =>
     `add_library(${name} ${type} IMPORTED)\nset_target_properties(${name} PROPERTIES ${properties})\n`;
-  const base = '${CMAKE_CURRENT_LIST_DIR}/../..';
-  const includes = `INTERFACE_INCLUDE_DIRECTORIES "${base}/../include"`;
+  const base = '$' + '{CMAKE_CURRENT_LIST_DIR}/../..'; // CMake's variable, of lib/cmake
+  const includes = `INTERFACE_INCLUDE_DIRECTORIES "${base}/include"`;
   const cmake = (file) => path.join(prefix, 'lib', 'cmake', file);
-  write(cmake('dnnl-config.cmake'), target('DNNL::dnnl', 'SHARED', `IMPORTED_LOCATION "${base}/libdnnl.so.2" ${includes}`));
+  write(
+    cmake('dnnl-config.cmake'),
+    target('DNNL::dnnl', 'SHARED', `IMPORTED_LOCATION "${base}/lib/libdnnl.so.2" ${includes}`),
+  );
   write(cmake('nlohmann_json-config.cmake'), target('nlohmann_json::nlohmann_json', 'INTERFACE', includes));
   write(
     cmake('nlohmann_json-config-version.cmake'),
@@ -100,7 +107,11 @@ function packPackage() {
   for (const module of closure([...Object.keys(manifest.dependencies), 'jest'])) {
     // Modules within modules are in the list themselves.
     const inner = path.join(module, 'node_modules');
-    copy(module, path.join(out, path.relative(root, module)), (from) => !from.startsWith(inner) && !needless.test(from));
+    copy(
+      module,
+      path.join(out, path.relative(root, module)),
+      (from) => !from.startsWith(inner) && !needless.test(from),
+    );
   }
   copy(path.join(root, 'package.json'), path.join(out, 'package.json'));
   copy(path.join(root, 'dist'), path.join(out, 'dist'), (from) => !needless.test(from));
