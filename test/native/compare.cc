@@ -14,7 +14,7 @@ namespace deeplab {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: compare [--device NAME] [--seed N] [--filter TEXT] [--precisions f32,f16] [--quick] [--threads N]\n"
+    "usage: compare [--device NAME] [--seed N] [--filter TEXT|TEXT] [--precisions f32,f16] [--quick] [--threads N]\n"
     "               [--json FILE] [--list]\n";
 
 struct Arguments {
@@ -53,11 +53,20 @@ bool parse(int count, char** values, Arguments* arguments) {
   return true;
 }
 
+// Whether the text has one of the parts of `filter`, which `|` separates.
+bool matches(const std::string& text, const std::string& filter) {
+  for (size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+    end = filter.find('|', begin);
+    if (text.find(filter.substr(begin, end - begin)) != std::string::npos) return true;
+  }
+  return false;
+}
+
 std::vector<Case> chosen_cases(const Arguments& arguments) {
   std::vector<Case> cases;
   for (auto* make : {operation_cases, network_cases, run_cases, crf_cases}) {
     for (Case& one : make()) {
-      const bool chosen = one.name.find(arguments.filter) != std::string::npos;
+      const bool chosen = matches(one.name, arguments.filter);
       if (chosen && (one.quick || !arguments.quick)) cases.push_back(std::move(one));
     }
   }
