@@ -107,7 +107,11 @@ class Benchmark {
     }
     auto network = load_network(backend_, model_.graph, model_.file, {precision_, arguments_.threads, true});
     if (!network.ok()) return network.status();
-    for (const int batch : arguments_.batches) DEEPLAB_RETURN_IF_ERROR(measure_batch(*network, batch));
+    for (const int batch : arguments_.batches) {
+      DEEPLAB_RETURN_IF_ERROR(measure_batch(*network, batch));
+      // Each time: whoever stops the program has what came before.
+      if (!write_json()) return error(Code::kNotFound, "cannot write ", arguments_.json);
+    }
     return measure_crf();
   }
 

@@ -116,7 +116,7 @@ build() {
 
 compare() { "$WORK/package/build/Release/compare_gpu" --json "$WORK/compare.json"; }
 
-bench() { "$WORK/package/build/Release/bench_gpu" --precision f16 --json "$WORK/bench.json"; }
+bench() { "$WORK/package/build/Release/bench_gpu" --precision f16 --seconds 0.3 --json "$WORK/bench.json"; }
 
 rivals() {
   export TORCHINDUCTOR_CACHE_DIR=$WORK/inductor
@@ -137,7 +137,7 @@ sanitize() {
   local tool
   tool=$(command -v compute-sanitizer || ls /opt/nvidia/*/compute-sanitizer/compute-sanitizer 2>/dev/null | head -1)
   [[ -n $tool ]] || { echo "compute-sanitizer is not installed"; return 1; }
-  "$tool" --tool "$1" --error-exitcode 1 "$WORK/package/build/Release/compare_gpu" --quick --seed 1 --threads 2 \
+  "$tool" --tool "$1" --error-exitcode 1 "$WORK/package/build/Release/compare_gpu" --quick --seed 1 --threads 2 --precisions f32,f16 \
     --filter "segmentation with a CRF, batch|ASPP 2 4|max pool ceil, 1x3x2x3|padded to 8, 2x3|runs: two runs with a CRF"
 }
 
@@ -147,7 +147,7 @@ stage unpack 60 bash -c unpack
 stage build $build_limit bash -c build
 if ! $build_only; then
   stage compare 120 bash -c compare
-  stage bench 60 bash -c bench
+  stage bench 90 bash -c bench
   stage javascript 120 bash -c javascript
   stage memcheck 60 bash -c 'sanitize memcheck'
   stage racecheck 60 bash -c 'sanitize racecheck'
