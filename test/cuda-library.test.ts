@@ -35,7 +35,9 @@ const run = (command: string, ...args: readonly string[]) => execFileSync(comman
   });
 
   (existsSync(cuobjdump) ? test : test.skip)('it has code for the architectures from Turing to Blackwell', () => {
-    const compiled = new Set([...run(cuobjdump, '--list-elf', library).matchAll(/sm_(\d+)/g)].map(([, sm]) => Number(sm)));
+    const compiled = new Set(
+      [...run(cuobjdump, '--list-elf', library).matchAll(/sm_(\d+)/g)].map(([, sm]) => Number(sm)),
+    );
     const all = [75, 80, 86, 89, 90, 100, 120];
     // One that was built for the card at hand has that one only.
     expect(compiled.size === 1 || all.every((sm) => compiled.has(sm))).toBe(true);

@@ -12,7 +12,8 @@ const nvidia = path.join(__dirname, '..', 'build', 'cudnn', 'nvidia');
 const cudnn = path.join(nvidia, 'cudnn', 'lib');
 const cublas = path.join(nvidia, 'cu13', 'lib');
 const available = existsSync(path.join(cudnn, 'libcudnn.so.9')) && existsSync('/usr/local/cuda/include');
-if (!available) process.stdout.write('skipped: cuDNN is not in build/cudnn (scripts/cudnn.sh), or CUDA not installed\n');
+if (!available)
+  process.stdout.write('skipped: cuDNN is not in build/cudnn (scripts/cudnn.sh), or CUDA not installed\n');
 
 const folder = temporaryFolder();
 
@@ -51,20 +52,23 @@ const libraries = available ? readdirSync(cudnn).map((name) => path.join(cudnn, 
     expect(await run(cudnn)).toMatch(/^9\.\d+\.\d+\n$/);
   });
 
-  test.each([
-    'libcudnn_graph',
-    'libcudnn_engines_precompiled',
-    'libcudnn_heuristic',
-  ])('without %s, the message names it, and the process goes on', async (missing) => {
-    const part = partOf(
-      missing,
-      libraries.filter((library) => !library.includes(missing)).concat(path.join(cublas, 'libcublasLt.so.13')),
-    );
-    expect(await run(part)).toMatch(new RegExp(`^1: cuDNN 9 .* was not found; looked in ${part}, .*${missing}\\.so\\.9`));
-  });
+  test.each(['libcudnn_graph', 'libcudnn_engines_precompiled', 'libcudnn_heuristic'])(
+    'without %s, the message names it, and the process goes on',
+    async (missing) => {
+      const part = partOf(
+        missing,
+        libraries.filter((library) => !library.includes(missing)).concat(path.join(cublas, 'libcublasLt.so.13')),
+      );
+      expect(await run(part)).toMatch(
+        new RegExp(`^1: cuDNN 9 .* was not found; looked in ${part}, .*${missing}\\.so\\.9`),
+      );
+    },
+  );
 
   test('without cuBLAS, the message names it', async () => {
-    expect(await run(partOf('no-cublas', libraries))).toMatch(/^1: .*needs libcublasLt\.so\.13.*pip install nvidia-cublas/);
+    expect(await run(partOf('no-cublas', libraries))).toMatch(
+      /^1: .*needs libcublasLt\.so\.13.*pip install nvidia-cublas/,
+    );
   });
 
   test('without cuDNN, the message says where it was looked for and how to get it', async () => {

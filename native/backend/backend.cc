@@ -17,16 +17,6 @@ std::optional<int> gpu_index(const std::string& device) {
 
 }  // namespace
 
-const char* precision_name(Precision precision) {
-  switch (precision) {
-    case Precision::kF32: return "f32";
-    case Precision::kTF32: return "tf32";
-    case Precision::kBF16: return "bf16";
-    case Precision::kF16: return "f16";
-  }
-  return "f32";
-}
-
 Result<Backend*> find_backend(const std::string& device, const std::string& cudnn) {
   if (device == "cpu") return cpu_backend();
   if (device == "auto") {

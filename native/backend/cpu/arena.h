@@ -17,11 +17,16 @@ class Arena {
     if (sizes_.empty() || buffer_.size() > *sizes_.rbegin()) buffer_.free();
   }
 
+  // ERR_OUT_OF_MEMORY if there could not be that much.
+  Status check(size_t bytes) const {
+    return bytes <= buffer_.size() ? Status() : check_memory(bytes - buffer_.size(), "the network at this image size");
+  }
+
   // Memory for an executable about to run; its content does not survive the next call.
   Result<std::byte*> acquire(size_t bytes) {
     if (buffer_.size() < bytes) {
+      DEEPLAB_RETURN_IF_ERROR(check(bytes));
       buffer_.free();
-      DEEPLAB_RETURN_IF_ERROR(check_memory(bytes, "the network at this image size"));
       DEEPLAB_RETURN_IF_ERROR(buffer_.allocate(bytes));
     }
     return buffer_.data();

@@ -134,6 +134,15 @@ class CpuExecutable : public Executable {
 Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
   auto shapes = infer_shapes(graph_, image);
   if (!shapes.ok()) return shapes.status();
+  NodeBytes bytes;
+  bytes.scratch.resize(graph_.nodes.size());
+  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
+    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision));
+  }
+  // Before oneDNN is asked about an image that could never be computed: some sizes it divides by zero.
+  const size_t least = plan_network_memory(graph_, bytes, ResidualMemory::kOverwritten).bytes;
+  DEEPLAB_RETURN_IF_ERROR(arena_->check(least));
+
   const CoreLease cores(options_.threads);
   omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number of threads it sees now
 
@@ -144,6 +153,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
     try {
       auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
+      bytes.scratch[id] = step->scratch_bytes;
       network.layers.push_back({node.name, step->implementation});
       network.steps.push_back(std::move(*step));
     } catch (const dnnl::error& failure) {
@@ -153,11 +163,6 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
   file_->release_pages();
   network.classes = (*shapes)[graph_.nodes.back().inputs[0]].c;
 
-  NodeBytes bytes;
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision));
-    bytes.scratch.push_back(network.steps[id].scratch_bytes);
-  }
   network.memory = plan_network_memory(graph_, bytes, ResidualMemory::kOverwritten);
   return network;
 }

@@ -6,6 +6,10 @@
 namespace deeplab::cuda {
 namespace {
 
+constexpr const char* kPurpose = "the network at this image size";
+// That cuDNN may write over a residual that it still reads is not promised.
+constexpr ResidualMemory kResiduals = ResidualMemory::kKept;
+
 // Channels of a node's output in memory. Logits are for the head alone, and not filled up.
 int64_t stored_channels(const Op& op, const Shape& shape, Precision precision) {
   if (std::holds_alternative<Normalize>(op)) return image_channels(precision);
@@ -75,24 +79,29 @@ Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Shape& image) {
   DEEPLAB_RETURN_IF_ERROR(select_device(device_->index));
   auto shapes = infer_shapes(graph_, image);
   if (!shapes.ok()) return shapes.status();
+  NodeBytes bytes;
+  bytes.scratch.resize(graph_.nodes.size());
+  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
+    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], precision_));
+  }
+  // Before cuDNN is asked about an image that could never be computed. What is there already is used again.
+  const size_t least = plan_network_memory(graph_, bytes, kResiduals).bytes;
+  if (least > device_->arena.size()) {
+    DEEPLAB_RETURN_IF_ERROR(check_device_memory(least - device_->arena.size(), kPurpose));
+  }
   const LayerCompiler compiler{*convolutions_, *weights_, precision_, device_->compute.get()};
   CompiledNetwork network;
   for (size_t id = 0; id < graph_.nodes.size(); ++id) {
     const Node& node = graph_.nodes[id];
     auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
     if (!step.ok()) return step.status();
+    bytes.scratch[id] = step->scratch_bytes;
     network.names.push_back(node.name);
     network.steps.push_back(std::move(*step));
   }
   weights_->release_pages();
 
-  NodeBytes bytes;
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], precision_));
-    bytes.scratch.push_back(network.steps[id].scratch_bytes);
-  }
-  // That cuDNN may write over a residual that it still reads is not promised.
-  network.memory = plan_network_memory(graph_, bytes, ResidualMemory::kKept);
+  network.memory = plan_network_memory(graph_, bytes, kResiduals);
 
   const Node& head = graph_.nodes.back();
   network.logits_offset = network.memory.steps.back().inputs[0];

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+
+#include "core/memory.h"
 #endif
 
 namespace deeplab::cuda {
@@ -20,6 +22,14 @@ Status check(cudaError_t result, const char* what) {
                cudaGetErrorName(result), ")");
 }
 
+Status check_device_memory(size_t bytes, const char* purpose) {
+  size_t available = 0, total = 0;
+  DEEPLAB_RETURN_IF_ERROR(check(cudaMemGetInfo(&available, &total), "asking for the GPU's memory"));
+  if (bytes <= available) return Status();
+  return error(Code::kOutOfMemory, purpose, " needs ", bytes >> 20, " MiB of GPU memory, but only ", available >> 20,
+               " of ", total >> 20, " MiB are available");
+}
+
 Status DeviceBuffer::allocate(size_t bytes, const char* purpose) {
   free();
   if (bytes == 0) return Status();
@@ -27,10 +37,7 @@ Status DeviceBuffer::allocate(size_t bytes, const char* purpose) {
   const cudaError_t result = cudaMalloc(&data, bytes);
   if (result == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    size_t available = 0, total = 0;
-    cudaMemGetInfo(&available, &total);
-    return error(Code::kOutOfMemory, purpose, " needs ", bytes >> 20, " MiB of GPU memory, but only ", available >> 20,
-                 " of ", total >> 20, " MiB are available");
+    DEEPLAB_RETURN_IF_ERROR(check_device_memory(bytes, purpose));  // which has the figures
   }
   DEEPLAB_RETURN_IF_ERROR(check(result, purpose));
   data_ = static_cast<std::byte*>(data);
@@ -133,6 +140,8 @@ Status allocate_host(size_t bytes, const char* purpose, std::byte** data) {
 void free_host(std::byte* data) { ::operator delete(data, std::align_val_t(256)); }
 
 }  // namespace
+
+Status check_device_memory(size_t bytes, const char* purpose) { return check_memory(bytes, purpose); }
 
 Status DeviceBuffer::allocate(size_t bytes, const char* purpose) {
   free();

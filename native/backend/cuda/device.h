@@ -86,6 +86,9 @@ class PinnedBuffer {
   size_t size_ = 0;
 };
 
+// ERR_OUT_OF_MEMORY if the device cannot have `bytes` free.
+Status check_device_memory(size_t bytes, const char* purpose);
+
 // Of this thread, for all calls that follow.
 Status select_device(int index);
 
