@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Verifies a checkout on a machine with an NVIDIA GPU: builds it, compares the GPU with the CPU and with float64, runs the
-# tests in JavaScript, compute-sanitizer and the benchmarks beside PyTorch, in less than nine all_limit.
+# tests in JavaScript, compute-sanitizer and the benchmarks beside PyTorch, in less than nine minutes.
 #
 #   scripts/gpu-check.sh pack [folder]   on a machine with network and Node: puts into build/gpu-kit what the other lacks
 #   scripts/gpu-check.sh [run]           on the machine with the GPU: needs the checkout with build/gpu-kit, a driver, nvcc,
 #                                        cmake, g++, and a python3 with PyTorch and cuDNN; neither Node nor a network
 #     --build-only                       stops after the build, which needs no GPU
-#     --only STAGES                      of unpack,build,compare,bench,rivals,javascript,memcheck,racecheck; comma-separated
+#     --only STAGES                      of unpack,build,compare,bench,javascript,memcheck,racecheck,full,rivals; comma-separated
 #
 # Writes report.json, table.txt and logs.tar.gz to ${OUT:-build/gpu-check}. A stage that fails does not stop those after
 # it; the exit status says whether all passed.
@@ -50,7 +50,7 @@ capability=$(cut -d, -f2 <<<"$gpu" | tr -d ' .')
 export PATH=$PATH:/usr/local/cuda/bin
 # The folder of pip's cuDNN; else the one that scripts/build-cuda.sh unpacks.
 cudnn=$(python3 -c 'import importlib.util as u; print(u.find_spec("nvidia.cudnn").submodule_search_locations[0])' 2>/dev/null) ||
-  cudnn=$root/build/cudnn
+  cudnn=$root/build/cudnn/nvidia/cudnn
 export LD_LIBRARY_PATH=$work/prefix/lib:$cudnn/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export DEEPLAB_CACHE=$work/plans  # of this run alone: plans are timed on this card, today
 
@@ -114,7 +114,10 @@ build() {
     cd "$WORK/package" && "$WORK/node" -e 'require("./dist").doctor().then((all) => console.log(JSON.stringify(all)))'
 }
 
-compare() { "$WORK/package/build/Release/compare_gpu" --json "$WORK/compare.json"; }
+compare() { "$WORK/package/build/Release/compare_gpu" --quick --json "$WORK/compare.json"; }
+
+# With larger images as well.
+full() { "$WORK/package/build/Release/compare_gpu" --json "$WORK/compare.json"; }
 
 bench() { "$WORK/package/build/Release/bench_gpu" --precision f16 --seconds 0.3 --json "$WORK/bench.json"; }
 
@@ -141,7 +144,7 @@ sanitize() {
     --filter "segmentation with a CRF, batch|ASPP 2 4|max pool ceil, 1x3x2x3|padded to 8, 2x3|runs: two runs with a CRF"
 }
 
-export -f unpack build compare bench rivals javascript sanitize
+export -f unpack build compare full bench rivals javascript sanitize
 : >"$logs/stages.tsv"
 stage unpack 60 bash -c unpack
 stage build $build_limit bash -c build
@@ -151,6 +154,7 @@ if ! $build_only; then
   stage javascript 120 bash -c javascript
   stage memcheck 60 bash -c 'sanitize memcheck'
   stage racecheck 60 bash -c 'sanitize racecheck'
+  stage full 120 bash -c full
   stage rivals 240 bash -c rivals  # last: torch.compile takes what time there is, and its figures are written one by one
 fi
 echo

@@ -62,9 +62,14 @@ Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bo
     const std::shared_ptr<Executable> executable = *found;
     const CrfParameters* crf = request.crf.has_value() ? &*request.crf : nullptr;
     const RunInput input{request.pixels.data(), crf};
-    if (!executable->overlaps()) return executable->run(input, request.output, cancelled);
-    const Status started = executable->start(input, request.output, cancelled);
+    Status started = executable->start(input, request.output, cancelled);
+    // Other image sizes may have the memory that this one lacks.
+    if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {
+      executables_.resize(1);
+      started = executable->start(input, request.output, cancelled);
+    }
     if (!started.ok()) return started;
+    if (!executable->overlaps()) return executable->finish();
     return [executable] { return executable->finish(); };
   } catch (const std::bad_alloc&) {
     return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,

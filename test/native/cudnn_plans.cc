@@ -86,15 +86,18 @@ class Planner : public ConvolutionCompiler {
     if (!graph.ok()) return graph.status();
     auto configs = engine_configs(cudnn_, device_, *graph, spec);
     if (!configs.ok()) return configs.status();
-    bool any = false;
+    bool any = false, tensor_cores = false;
     for (const EngineConfig& config : *configs) {
       auto plan = make_plan(cudnn_, device_, config);
       if (!plan.ok()) continue;
       if (!any) DEEPLAB_RETURN_IF_ERROR(check_cache(*plan, config.engine));
       any = true;
+      tensor_cores = tensor_cores || config.tensor_cores;
       ++engines_[config.engine];
     }
     if (!any) return error(Code::kInternal, "no engine");
+    if (!tensor_cores && spec.precision != Precision::kF32)
+      return error(Code::kInternal, "no tensor cores: ", to_string(spec));
     return convolution_;
   }
 

@@ -154,6 +154,12 @@ bool is_acceptable(const std::vector<cudnnBackendNumericalNote_t>& notes, const 
   });
 }
 
+// Some engines are compiled when they are planned: that takes a compiler library that need not be there, and for each
+// plan longer than timing all others. Those that come compiled do every convolution on every card (test/cudnn.test.ts).
+bool is_ready(const std::vector<cudnnBackendBehaviorNote_t>& notes) {
+  return std::find(notes.begin(), notes.end(), CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) == notes.end();
+}
+
 Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descriptor& graph, const ConvSpec& spec,
                       cudnnBackendHeurMode_t mode, std::vector<EngineConfig>* configs) {
   auto heuristics = Builder(&cudnn, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
@@ -191,7 +197,10 @@ Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descri
     std::vector<cudnnBackendNumericalNote_t> notes;
     DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, &config.engine));
     DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, &notes));
-    if (is_acceptable(notes, spec)) configs->push_back(std::move(config));
+    config.tensor_cores = std::find(notes.begin(), notes.end(), CUDNN_NUMERICAL_NOTE_TENSOR_CORE) != notes.end();
+    std::vector<cudnnBackendBehaviorNote_t> behaviour;
+    DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, &behaviour));
+    if (is_ready(behaviour) && is_acceptable(notes, spec)) configs->push_back(std::move(config));
   }
   return Status();
 }

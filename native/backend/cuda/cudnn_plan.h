@@ -20,6 +20,7 @@ Result<Descriptor> convolution_graph(const Cudnn& cudnn, const ConvSpec& spec);
 struct EngineConfig {
   Descriptor descriptor;
   int64_t engine = 0;
+  bool tensor_cores = false;
 };
 
 // Those that cuDNN proposes, the best first by its own estimate, without those whose results are not what the precision
