@@ -28,23 +28,45 @@ using EventHandle = struct HostEvent*;
 using GraphHandle = struct HostGraph*;
 #endif
 
-// Memory of the current device, which the owner must have selected (select_device). Its content is undefined.
-class DeviceBuffer {
+enum class Memory {
+  kDevice,  // of the current device, which the owner must have selected (select_device)
+  kPinned,  // of the host, from and to which the device copies by itself
+};
+
+// ERR_OUT_OF_MEMORY, naming `purpose`, leaves the device usable.
+Status allocate_memory(Memory memory, size_t bytes, const char* purpose, void** data);
+void free_memory(Memory memory, void* data);
+
+// Its content is undefined at first.
+template <Memory kMemory>
+class Buffer {
  public:
-  DeviceBuffer() = default;
-  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+  Buffer() = default;
+  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
   }
-  ~DeviceBuffer() { free(); }
+  ~Buffer() { free(); }
 
-  // Replaces the memory. ERR_OUT_OF_MEMORY, naming `purpose`, leaves none, and the device usable.
-  Status allocate(size_t bytes, const char* purpose);
+  // Replaces the memory; a failure leaves none.
+  Status allocate(size_t bytes, const char* purpose) {
+    free();
+    if (bytes == 0) return Status();
+    void* data = nullptr;
+    DEEPLAB_RETURN_IF_ERROR(allocate_memory(kMemory, bytes, purpose, &data));
+    data_ = static_cast<std::byte*>(data);
+    size_ = bytes;
+    return Status();
+  }
   // Keeps the memory if it is large enough.
   Status reserve(size_t bytes, const char* purpose) { return bytes <= size_ ? Status() : allocate(bytes, purpose); }
-  void free();
+  void free() {
+    if (data_ != nullptr) free_memory(kMemory, data_);
+    data_ = nullptr;
+    size_ = 0;
+  }
 
   std::byte* data() const { return data_; }
   template <typename T>
@@ -58,33 +80,8 @@ class DeviceBuffer {
   size_t size_ = 0;
 };
 
-// Host memory that the device copies from and to by itself.
-class PinnedBuffer {
- public:
-  PinnedBuffer() = default;
-  PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    return *this;
-  }
-  ~PinnedBuffer() { free(); }
-
-  Status allocate(size_t bytes, const char* purpose);
-  Status reserve(size_t bytes, const char* purpose) { return bytes <= size_ ? Status() : allocate(bytes, purpose); }
-  void free();
-
-  std::byte* data() const { return data_; }
-  template <typename T>
-  T* as() const {
-    return reinterpret_cast<T*>(data_);
-  }
-  size_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
+using DeviceBuffer = Buffer<Memory::kDevice>;
+using PinnedBuffer = Buffer<Memory::kPinned>;
 
 // ERR_OUT_OF_MEMORY if the device cannot have `bytes` free.
 Status check_device_memory(size_t bytes, const char* purpose);

@@ -1,4 +1,4 @@
-// Sorting and summing on the device, by CUB; on the host, by the standard library. Both are deterministic.
+// Sorting and summing on the device, by CUB. Deterministic.
 #pragma once
 
 #include "backend/cuda/device.h"
