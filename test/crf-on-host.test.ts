@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { nativeProgram } from './native-program';
 
 test("the CRF's CUDA kernels, run on the host, give the CPU's results", () => {
-  const { status, stdout } = spawnSync(nativeProgram('crf_on_host'), { encoding: 'utf8' });
+  const { status, stdout } = spawnSync(nativeProgram('crf_on_host'), ['1'], { encoding: 'utf8' });
   expect(stdout).not.toContain('FAILED'); // prints all of it, with the seed
   expect(stdout).toMatch(/\nok\n$/);
   expect(status).toBe(0);

@@ -1,6 +1,7 @@
 // Nothing leaks: the process's resident memory after 1,000 calls is what it was after the first ones.
 
 import { DeepLab, DeepLabError } from '../lib';
+import { native } from '../lib/native';
 import { growth } from './growth';
 import { randomImage, randomModel } from './models';
 
@@ -60,4 +61,9 @@ test('an image whose network needs more memory than there is gets ERR_OUT_OF_MEM
   });
   const { labels } = await model.segment(randomImage(33, 33, 3));
   expect(labels).toHaveLength(33 * 33);
+});
+
+test('sizes that oneDNN would divide by zero are refused before it is asked', async () => {
+  const weights = await randomModel({ backbone: 'resnet50' });
+  expect(() => native().cpuImplementations(weights, 'f32', true, 65535, 65535)).toThrow(/needs \d+ MiB/);
 });

@@ -1,5 +1,7 @@
 // What deeplab_cuda.so exports: which GPUs there are, what they lack, and a Backend for each that lacks nothing.
 
+#include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
@@ -40,12 +42,12 @@ Result<int> count_gpus() {
   const cudaError_t result = cudaGetDeviceCount(&count);
   cudaGetLastError();
   if (result == cudaSuccess && count > 0) return count;
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  return error(Code::kDeviceUnavailable, "the NVIDIA driver sees no GPU",
-               result == cudaSuccess || result == cudaErrorNoDevice ? "" : ": ",
-               result == cudaSuccess || result == cudaErrorNoDevice ? "" : cudaGetErrorString(result),
-               visible == nullptr ? "" : ", with CUDA_VISIBLE_DEVICES set to '", visible == nullptr ? "" : visible,
-               visible == nullptr ? "" : "'");
+  std::string why = "the NVIDIA driver sees no GPU";
+  if (result != cudaSuccess && result != cudaErrorNoDevice) why += std::string(": ") + cudaGetErrorString(result);
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {
+    why += std::string(", with CUDA_VISIBLE_DEVICES set to '") + visible + "'";
+  }
+  return Status(Code::kDeviceUnavailable, why);
 }
 
 int capability_of(const cudaDeviceProp& properties) { return properties.major * 10 + properties.minor; }

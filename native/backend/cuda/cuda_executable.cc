@@ -24,6 +24,9 @@ struct Wanted {
   bool is_watched() const { return crf && inference.tolerance > 0; }
 };
 
+// Of an executable; the oldest goes.
+constexpr size_t kMostRecordings = 4;
+
 // Where the results of a run lie in one block of memory.
 struct ResultLayout {
   size_t scores = 0;
@@ -163,8 +166,12 @@ class CudaExecutable : public Executable {
   Status settle(Run& run) {
     DEEPLAB_RETURN_IF_ERROR(run.downloaded.synchronize());
     while (run.wanted.crf && !run.settled) {
+      if (crf_ == nullptr) return error(Code::kOutOfMemory, "the CRF of an image needs more GPU memory than there is");
       auto had_room = crf_->settle(device_->compute.get());
-      if (!had_room.ok()) return had_room.status();
+      if (!had_room.ok()) {
+        crf_.reset();  // of no use any more; the next run makes another
+        return had_room.status();
+      }
       if (!*had_room) ++crf_version_;
       run.settled = run.crf_version == crf_version_;
       if (run.settled) break;
@@ -224,6 +231,7 @@ class CudaExecutable : public Executable {
     Recording* recording = find_recording(wanted);
     if (recording == nullptr) {
       DEEPLAB_RETURN_IF_ERROR(compute(wanted));
+      if (recordings_.size() == kMostRecordings) drop_recording(0);
       recordings_.push_back(std::make_unique<Recording>());
       recordings_.back()->wanted = wanted;
       recordings_.back()->arena_changes = device_->arena_changes;
@@ -249,11 +257,16 @@ class CudaExecutable : public Executable {
       if (known.arena_changes == device_->arena_changes && (!wanted.crf || known.crf_version == crf_version_)) {
         return recordings_[i].get();
       }
-      static_cast<void>(synchronize(device_->compute.get()));
-      recordings_.erase(recordings_.begin() + static_cast<ptrdiff_t>(i));
+      drop_recording(i);
       break;
     }
     return nullptr;
+  }
+
+  // It may be under way.
+  void drop_recording(size_t i) {
+    static_cast<void>(synchronize(device_->compute.get()));
+    recordings_.erase(recordings_.begin() + static_cast<ptrdiff_t>(i));
   }
 
   // From pixels_ to results_.

@@ -136,15 +136,28 @@ bool open_in(const std::string& folder, Cudnn* cudnn, std::string* found) {
   return false;
 }
 
+Code code_of(cudnnStatus_t result) {
+  switch (result) {
+    case CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED:
+    case CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED: return Code::kOutOfMemory;
+    default: break;
+  }
+  switch (CUDNN_STATUS_CATEGORY(result)) {
+    case CUDNN_STATUS_NOT_SUPPORTED: return Code::kUnsupportedModel;
+    case CUDNN_STATUS_INTERNAL_ERROR:
+    case CUDNN_STATUS_EXECUTION_FAILED: return Code::kDeviceFailed;
+    default: return Code::kInternal;  // it was not asked well
+  }
+}
+
 }  // namespace
 
 Status Cudnn::check(cudnnStatus_t result, const char* what) const {
   if (result == CUDNN_STATUS_SUCCESS) return Status();
   char details[2048] = "";
   get_last_error_string(details, sizeof details);
-  const Code code = result == CUDNN_STATUS_ALLOC_FAILED ? Code::kOutOfMemory : Code::kDeviceFailed;
-  return error(code, "cuDNN ", version, ": ", what, ": ", get_error_string(result), details[0] == '\0' ? "" : ": ",
-               details);
+  return error(code_of(result), "cuDNN ", version, ": ", what, ": ", get_error_string(result),
+               details[0] == '\0' ? "" : ": ", details);
 }
 
 Result<const Cudnn*> open_cudnn(const std::string& folder) {

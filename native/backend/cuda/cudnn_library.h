@@ -28,7 +28,7 @@ struct Cudnn {
   std::string version;  // "9.24.0"
   std::string path;     // of libcudnn.so.9, as it was opened
 
-  // An error with cuDNN's own words.
+  // An error with cuDNN's own words; ERR_DEVICE_FAILED only where the card may have failed.
   Status check(cudnnStatus_t result, const char* what) const;
 };
 

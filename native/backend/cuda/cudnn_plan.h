@@ -28,7 +28,7 @@ struct EngineConfig {
 Result<std::vector<EngineConfig>> engine_configs(const Cudnn& cudnn, const Descriptor& device, const Descriptor& graph,
                                                  const ConvSpec& spec);
 
-// ERR_DEVICE_FAILED where an engine turns out not to support its graph, which is nothing unusual.
+// ERR_UNSUPPORTED_MODEL where an engine turns out not to support its graph, which is nothing unusual.
 Result<Descriptor> make_plan(const Cudnn& cudnn, const Descriptor& device, const EngineConfig& config);
 
 Result<int64_t> plan_workspace_bytes(const Descriptor& plan);
