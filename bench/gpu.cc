@@ -13,6 +13,7 @@
 #include "graph/cost.h"
 #include "graph/deeplab_v2.h"
 #include "graph/passes.h"
+#include "graph/scales.h"
 #include "random_network.h"
 #include "session/model.h"
 
@@ -105,7 +106,7 @@ class Benchmark {
     if (!arguments_.precision.empty() && arguments_.precision != precision_name(precision_)) {
       return error(Code::kUnsupportedPrecision, backend_.device(), " has no ", arguments_.precision);
     }
-    auto network = load_network(backend_, model_.graph, model_.file, {precision_, arguments_.threads, true});
+    auto network = load_network(backend_, model_.file, {precision_, arguments_.threads, true});
     if (!network.ok()) return network.status();
     for (const int batch : arguments_.batches) {
       DEEPLAB_RETURN_IF_ERROR(measure_batch(*network, batch));
@@ -192,8 +193,28 @@ class Benchmark {
     return Status();
   }
 
+  // All of them as one graph; by themselves, images of these sizes take the sum that it is held against.
+  Status measure_scales(Network& network, int batch, std::vector<InputSet>& sets) {
+    const InferenceMode mode{{0.5, 0.75, 1}};
+    DEEPLAB_RETURN_IF_ERROR(measure_network("scales 0.5, 0.75 and 1, pixels to labels", network,
+                                            in_mode(model_.graph, mode), image(batch), sets));
+    for (const double scale : mode.scales) {
+      if (scale == 1) continue;
+      const auto side = static_cast<int64_t>(arguments_.size * scale);
+      const std::string what = "image of " + std::to_string(side) + "x" + std::to_string(side);
+      // Of the pixels as many as it has.
+      DEEPLAB_RETURN_IF_ERROR(measure_network(what, network, model_.graph, {batch, 3, side, side}, sets));
+    }
+    return Status();
+  }
+
   // One run after the other: the device's own time between upload and download.
-  Status measure_network(int batch, Executable& executable, std::vector<InputSet>& sets) {
+  Status measure_network(const std::string& what, Network& network, const Graph& graph, const Shape& shape,
+                         std::vector<InputSet>& sets) {
+    auto compiled = network.compile(graph, shape);
+    if (!compiled.ok()) return compiled.status();
+    Executable& executable = **compiled;
+    const int batch = static_cast<int>(shape.n);
     constexpr int kWarmUp = 3;
     std::vector<double> compute, upload, download;
     const int runs = std::max(arguments_.rounds * 4, 20 / batch);
@@ -208,22 +229,24 @@ class Benchmark {
       upload.push_back(times.upload_ms);
       download.push_back(times.download_ms);
     }
-    auto cost = graph_cost(model_.graph, image(batch));
+    auto cost = graph_cost(graph, shape);
     if (!cost.ok()) return cost.status();
     const double ms = median(compute);
     char note[160];
     std::snprintf(note, sizeof note, "%.3g TFLOP/s; upload %.3f, download %.3f ms per image; %s",
                   2e-9 * static_cast<double>(cost->macs) / ms, median(upload) / batch, median(download) / batch,
                   executable.times().compute_ms > 0 ? "device time" : "wall-clock time");
-    rows_.push_back({"network, pixels to labels on the device", batch, ms / batch, note});
+    rows_.push_back({what, batch, ms / batch, note});
     return Status();
   }
 
   Status measure_batch(const std::shared_ptr<Network>& network, int batch) {
-    auto executable = network->compile(image(batch));
+    auto executable = network->compile(model_.graph, image(batch));
     if (!executable.ok()) return executable.status();
     std::vector<InputSet> sets = input_sets(batch);
-    DEEPLAB_RETURN_IF_ERROR(measure_network(batch, **executable, sets));
+    DEEPLAB_RETURN_IF_ERROR(
+        measure_network("network, pixels to labels on the device", *network, model_.graph, image(batch), sets));
+    DEEPLAB_RETURN_IF_ERROR(measure_scales(*network, batch, sets));
     DEEPLAB_RETURN_IF_ERROR(measure_overlapped("host pixels to host labels", batch, **executable, sets, nullptr));
     return measure_overlapped("host pixels to host labels, CRF", batch, **executable, sets, &model_.config.crf);
   }

@@ -58,9 +58,9 @@ Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   options.precision = precision_argument(info[1]).value_or(cpu_backend()->auto_precision());
   options.winograd = info[2].ToBoolean();
   options.threads = available_cores();
-  auto network = cpu_backend()->load(model.graph, model.file, options);
+  auto network = cpu_backend()->load(model.file, options);
   if (!network.ok()) throw to_error(env, network.status());
-  auto executable = (*network)->compile(image_argument(info[3], info[4], Napi::Number::New(env, 3)));
+  auto executable = (*network)->compile(model.graph, image_argument(info[3], info[4], Napi::Number::New(env, 3)));
   if (!executable.ok()) throw to_error(env, executable.status());
   const auto layers = (*executable)->layers();
   Napi::Array result = Napi::Array::New(env, layers.size());

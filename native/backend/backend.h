@@ -1,6 +1,6 @@
-// What a device implements. A Backend loads a Graph's weights once into a Network; a Network compiles itself for an
-// image size into an Executable; an Executable runs from uint8 pixels to labels. Whoever runs it (native/session) knows
-// neither the device nor the network.
+// What a device implements. A Backend loads weights once into a Network; a Network compiles a Graph on these weights
+// for an image size into an Executable; an Executable runs from uint8 pixels to labels. Whoever runs it
+// (native/session) knows neither the device nor the network.
 //
 // A Network and its Executables are used by one thread at a time. A backend's calls may come from any thread.
 #pragma once
@@ -92,8 +92,9 @@ constexpr int kMaxRuns = 2;
 class Network {
  public:
   virtual ~Network() = default;
-  // `image` is [N,channels,H,W]. Runs may be under way: a device that times plans waits for them first.
-  virtual Result<std::unique_ptr<Executable>> compile(const Shape& image) = 0;
+  // `graph` has been through optimize() and names tensors of the network's weights; `image` is [N,channels,H,W]. Runs
+  // may be under way: a device that times plans waits for them first.
+  virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) = 0;
 };
 
 // A fully connected CRF, built for an image. Used by one thread at a time.
@@ -118,8 +119,8 @@ class Backend {
   virtual Precision auto_precision() const = 0;
   // The folder in which plans that were timed are kept; empty for a device that times nothing.
   virtual std::string plan_cache() const { return ""; }
-  // `graph` has been through optimize().
-  virtual Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+  // Reads a graph's tensors when it is compiled.
+  virtual Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                                 const NetworkOptions& options) = 0;
   // Of an image [1,channels,H,W]; `pixels` are [H,W,channels], null where no kernel is bilateral.
   virtual Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace deeplab {
@@ -28,6 +29,26 @@ inline std::vector<BilinearTap> bilinear_taps(int64_t outputs, int64_t inputs, d
     const int64_t low = std::min(static_cast<int64_t>(position), inputs - 1);
     taps[i] = {low, std::min(low + 1, inputs - 1), static_cast<float>(position - static_cast<double>(low))};
   }
+  return taps;
+}
+
+// Those of an axis that is mirrored first.
+inline std::vector<BilinearTap> mirrored_taps(std::vector<BilinearTap> taps, int64_t inputs) {
+  for (BilinearTap& tap : taps) tap = {inputs - 1 - tap.low, inputs - 1 - tap.high, tap.fraction};
+  return taps;
+}
+
+// Of graph/graph.h's Resize, along one axis.
+inline std::vector<BilinearTap> resize_taps(int64_t outputs, int64_t inputs, double scale, bool mirror) {
+  std::vector<BilinearTap> taps = bilinear_taps(outputs, inputs, 1 / scale);
+  return mirror ? mirrored_taps(std::move(taps), inputs) : taps;
+}
+
+// Of FuseScales, from `inputs` cells, mirrored or not, to the first one's `outputs`.
+inline std::vector<BilinearTap> fuse_taps(int64_t outputs, int64_t inputs, bool mirrored) {
+  const double scale = static_cast<double>(inputs) / static_cast<double>(outputs);
+  std::vector<BilinearTap> taps = bilinear_taps(outputs, inputs, scale);
+  if (mirrored) std::reverse(taps.begin(), taps.end());
   return taps;
 }
 

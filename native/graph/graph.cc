@@ -16,6 +16,8 @@ struct OpName {
   const char* operator()(const MaxPool&) const { return "max_pool"; }
   const char* operator()(const AtrousTaps&) const { return "atrous_taps"; }
   const char* operator()(const ShiftedAdd&) const { return "shifted_add"; }
+  const char* operator()(const Resize&) const { return "resize"; }
+  const char* operator()(const FuseScales&) const { return "fuse_scales"; }
   const char* operator()(const SegmentationHead&) const { return "segmentation_head"; }
 };
 

@@ -83,12 +83,28 @@ struct ShiftedAdd {
   int classes = 0;
 };
 
+// normalized image [N,3,h,w] -> [N,3,floor(h * scale),floor(w * scale)], at least one pixel: bilinear, half-pixel
+// centres (pixel i lies at (i + 0.5) / scale - 0.5), of the image mirrored left to right if it says so.
+struct Resize {
+  double scale = 1;
+  bool mirror = false;
+};
+
+enum class FuseRule { kMax, kMean };
+
+// logits of the same images, of mirrored ones where `mirrored` says so -> [N,classes,h,w] of the first: the others are
+// brought to its size (bilinear, half-pixel centres) and mirrored back; then the rule, element by element.
+struct FuseScales {
+  FuseRule rule = FuseRule::kMax;
+  std::vector<bool> mirrored;  // of each input
+};
+
 // logits, normalized image, image -> what a user sees, at the image's size: logits upsampled (bilinear, half-pixel
 // centres), softmax, argmax.
 struct SegmentationHead {};
 
-using Op =
-    std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, SegmentationHead>;
+using Op = std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, Resize,
+                        FuseScales, SegmentationHead>;
 
 const char* op_name(const Op& op);
 // Whether an operation's output is the network's own to store: not the caller's image, not the caller's result.

@@ -43,6 +43,16 @@ struct InferShape {
   Result<Shape> operator()(const ShiftedAdd& op) const {
     return Shape{inputs[0].n, op.classes, inputs[0].h, inputs[0].w};
   }
+  Result<Shape> operator()(const Resize& op) const {
+    const auto scaled = [&](int64_t size) {
+      return std::max<int64_t>(static_cast<int64_t>(static_cast<double>(size) * op.scale), 1);
+    };
+    return Shape{inputs[0].n, inputs[0].c, scaled(inputs[0].h), scaled(inputs[0].w)};
+  }
+  Result<Shape> operator()(const FuseScales& op) const {
+    if (op.mirrored.size() != inputs.size()) return error(Code::kInternal, "does not say of each input what it is");
+    return inputs[0];
+  }
   Result<Shape> operator()(const SegmentationHead&) const { return Shape{image.n, inputs[0].c, image.h, image.w}; }
 
   Shape windowed(const Window& window, int64_t channels) const {

@@ -17,6 +17,10 @@ struct ConvWeights {
 
 Result<ConvWeights> read_weights(const Safetensors& file, const Conv2d& conv);
 
+// What weights are known by, however many layers use them.
+inline const std::string& weights_name(const Conv2d& conv) { return conv.weight; }
+inline const std::string& weights_name(const AtrousTaps& op) { return op.branches[0].weight; }
+
 // The 1x1 convolution of the taps: output channel tap * classes + class. The branches' biases are added at the centre.
 Result<ConvWeights> read_weights(const Safetensors& file, const AtrousTaps& op);
 

@@ -23,7 +23,7 @@ Result<LoadedNetwork> load_network(const NetworkRequest& request) {
   options.precision = request.precision.value_or((*backend)->auto_precision());
   options.threads = request.threads;
   options.winograd = request.winograd;
-  auto network = (*backend)->load(model->graph, model->file, options);
+  auto network = (*backend)->load(model->file, options);
   if (!network.ok()) return network.status();
   return LoadedNetwork{std::move(model->config), std::move(model->graph), *backend, options.precision,
                        std::move(*network)};

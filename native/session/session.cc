@@ -52,12 +52,12 @@ Status Session::load() {
   graph_ = std::move(loaded->graph);
   network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
-  return executable_for(usual_image(info_.config)).status();
+  return executable_for({usual_image(info_.config), {}}).status();
 }
 
 Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
   try {
-    auto found = executable_for(request.image);
+    auto found = executable_for({request.image, request.mode});
     if (!found.ok()) return found.status();
     const std::shared_ptr<Executable> executable = *found;
     const CrfParameters* crf = request.crf.has_value() ? &*request.crf : nullptr;
@@ -77,15 +77,15 @@ Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bo
   }
 }
 
-Result<std::shared_ptr<Executable>> Session::executable_for(const Shape& image) {
+Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
   const auto found =
-      std::find_if(executables_.begin(), executables_.end(), [&](const auto& entry) { return entry.first == image; });
+      std::find_if(executables_.begin(), executables_.end(), [&](const auto& entry) { return entry.first == work; });
   if (found != executables_.end()) {
     executables_.splice(executables_.begin(), executables_, found);
   } else {
-    auto executable = network_->compile(image);
+    auto executable = network_->compile(in_mode(graph_, work.mode), work.image);
     if (!executable.ok()) return executable.status();
-    executables_.emplace_front(image, std::shared_ptr<Executable>(std::move(*executable)));
+    executables_.emplace_front(work, std::shared_ptr<Executable>(std::move(*executable)));
     while (executables_.size() > static_cast<size_t>(options_.cache_size)) executables_.pop_back();
   }
   return executables_.front().second;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "graph/scales.h"
 #include "session/model.h"
 #include "session/worker.h"
 
@@ -18,7 +19,7 @@ namespace deeplab {
 
 struct SessionOptions {
   NetworkRequest network;
-  int cache_size = 8;  // image shapes whose executables are kept, least recently used first out
+  int cache_size = 8;  // executables, of image shapes and modes, that are kept, least recently used first out
 };
 
 // Known once the model is loaded, constant from then on.
@@ -33,6 +34,7 @@ struct SegmentRequest {
   uint64_t id = 0;
   Shape image;                  // [1,channels,H,W]
   std::vector<uint8_t> pixels;  // [H,W,channels]
+  InferenceMode mode;           // checked
   std::optional<CrfParameters> crf;
   RunOutput output;  // must stay valid until `done`
   Worker::Done done;
@@ -52,9 +54,16 @@ class Session {
   Worker& worker() { return worker_; }
 
  private:
+  // What an executable is for.
+  struct Work {
+    Shape image;
+    InferenceMode mode;
+    bool operator==(const Work& other) const { return image == other.image && mode == other.mode; }
+  };
+
   Status load();
   Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
-  Result<std::shared_ptr<Executable>> executable_for(const Shape& image);
+  Result<std::shared_ptr<Executable>> executable_for(const Work& work);
 
   const SessionOptions options_;
   SessionInfo info_;
@@ -63,7 +72,7 @@ class Session {
   // Of the worker's thread alone.
   std::unique_ptr<Network> network_;
   // Most recently used first. A run holds its own, so that it outlives its place here.
-  std::list<std::pair<Shape, std::shared_ptr<Executable>>> executables_;
+  std::list<std::pair<Work, std::shared_ptr<Executable>>> executables_;
 
   Worker worker_{"the model"};  // last, so that it stops before anything is gone
 };

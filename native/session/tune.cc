@@ -16,7 +16,7 @@ Result<Tuning> tune(const NetworkRequest& request, const Shape& images) {
   }
   auto loaded = load_network(request);
   if (!loaded.ok()) return loaded.status();
-  auto executable = loaded->network->compile(images);
+  auto executable = loaded->network->compile(loaded->graph, images);
   if (!executable.ok()) return executable.status();
   return Tuning{loaded->backend->device(), loaded->precision, cache, (*executable)->layers()};
 }

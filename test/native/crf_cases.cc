@@ -191,7 +191,7 @@ void compare_segmentation(Comparison& comparison, const std::string& name, const
   const std::vector<uint8_t> picture = random_picture(image, seed + 1);
   const auto segment = [&](Backend& backend, const std::shared_ptr<const Safetensors>& weights) -> Result<Outputs> {
     const Graph optimized = optimize(graph);
-    auto network = load_network(backend, optimized, weights, comparison.options(Precision::kF32));
+    auto network = load_network(backend, weights, comparison.options(Precision::kF32));
     if (!network.ok()) return network.status();
     auto compiled = compile(*network, optimized, image);
     if (!compiled.ok()) return compiled.status();

@@ -135,11 +135,11 @@ void plan_network(const Cudnn& cudnn, const Card& card, Precision precision, con
   const auto make_planner = [&](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
     return std::unique_ptr<ConvolutionCompiler>(std::make_unique<Planner>(cudnn, *device, cache, &engines));
   };
-  auto network = CudaNetwork::create(0, model.graph, model.file, precision, make_planner);
+  auto network = CudaNetwork::create(0, model.file, precision, make_planner);
   expect(network.ok(), network.status().message());
   for (const Shape& image : {Shape{1, 3, 513, 513}, Shape{32, 3, 513, 513}, Shape{1, 3, 360, 480}, Shape{1, 3, 1, 1},
                              Shape{2, 3, 33, 1000}}) {
-    auto executable = (*network)->compile(image);
+    auto executable = (*network)->compile(model.graph, image);
     expect(executable.ok(), std::string(card.name) + ", " + precision_name(precision) + ", " + to_string(image) + ": " +
                                 executable.status().message());
   }

@@ -75,16 +75,15 @@ Result<Outputs> Compiled::run(const std::vector<uint8_t>& pixels, const CrfParam
   return outputs;
 }
 
-Result<std::shared_ptr<Network>> load_network(Backend& backend, const Graph& graph,
-                                              std::shared_ptr<const Safetensors> weights,
+Result<std::shared_ptr<Network>> load_network(Backend& backend, std::shared_ptr<const Safetensors> weights,
                                               const NetworkOptions& options) {
-  auto network = backend.load(graph, std::move(weights), options);
+  auto network = backend.load(std::move(weights), options);
   if (!network.ok()) return network.status();
   return std::shared_ptr<Network>(std::move(*network));
 }
 
 Result<Compiled> compile(std::shared_ptr<Network> network, const Graph& graph, const Shape& image) {
-  auto executable = network->compile(image);
+  auto executable = network->compile(graph, image);
   if (!executable.ok()) return executable.status();
   auto logits = logits_shape(graph, image);
   if (!logits.ok()) return logits.status();

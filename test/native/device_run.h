@@ -49,10 +49,8 @@ struct Compiled {
   Result<Outputs> run(const std::vector<uint8_t>& pixels, const CrfParameters* crf = nullptr) const;
 };
 
-Result<std::shared_ptr<Network>> load_network(Backend& backend, const Graph& graph,
-                                              std::shared_ptr<const Safetensors> weights,
+Result<std::shared_ptr<Network>> load_network(Backend& backend, std::shared_ptr<const Safetensors> weights,
                                               const NetworkOptions& options);
-// `graph` as it was loaded.
 Result<Compiled> compile(std::shared_ptr<Network> network, const Graph& graph, const Shape& image);
 
 }  // namespace deeplab

@@ -13,12 +13,12 @@ class HostBackend : public Backend {
   std::vector<Precision> precisions() const override { return {Precision::kF32, Precision::kBF16, Precision::kF16}; }
   Precision auto_precision() const override { return Precision::kF16; }
 
-  Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+  Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
     const auto make_compiler = [](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
       return std::unique_ptr<ConvolutionCompiler>(std::make_unique<HostCompiler>());
     };
-    return CudaNetwork::create(0, graph, std::move(weights), options.precision, make_compiler);
+    return CudaNetwork::create(0, std::move(weights), options.precision, make_compiler);
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,

@@ -9,6 +9,7 @@
 #include "device_run.h"
 #include "graph/deeplab_v2.h"
 #include "graph/passes.h"
+#include "graph/scales.h"
 #include "random_network.h"
 
 namespace deeplab {
@@ -28,12 +29,16 @@ struct NetworkCase {
   Shape image;
   bool whole_network = false;
   bool in_float64 = true;  // else the CPU backend stands in for it, where float64 would take minutes
+  InferenceMode mode = {};
+
+  Graph plain() const { return in_mode(graph, mode); }
+  Graph optimized() const { return in_mode(optimize(graph), mode); }
 };
 
 Result<Expected> expected_of(const Comparison& comparison, const NetworkCase& test,
                              const std::shared_ptr<const Safetensors>& weights, const std::vector<uint8_t>& pixels) {
-  const Graph optimized = optimize(test.graph);
-  auto network = load_network(*cpu_backend(), optimized, weights, comparison.options(Precision::kF32));
+  const Graph optimized = test.optimized();
+  auto network = load_network(*cpu_backend(), weights, comparison.options(Precision::kF32));
   if (!network.ok()) return network.status();
   auto compiled = compile(*network, optimized, test.image);
   if (!compiled.ok()) return compiled.status();
@@ -41,7 +46,7 @@ Result<Expected> expected_of(const Comparison& comparison, const NetworkCase& te
   if (!outputs.ok()) return outputs.status();
   Activation logits{compiled->logits, {outputs->logits(), outputs->logits() + compiled->logits.elements()}};
   if (test.in_float64) {
-    auto reference = reference_logits(test.graph, *weights, test.image, pixels.data());
+    auto reference = reference_logits(test.plain(), *weights, test.image, pixels.data());
     if (!reference.ok()) return reference.status();
     logits = std::move(*reference);
   }
@@ -70,10 +75,10 @@ void compare_network(Comparison& comparison, const std::string& name, const Netw
   const std::vector<uint8_t> pixels = random_pixels(test.image, seed + 1);
   auto expected = expected_of(comparison, test, *weights, pixels);
   if (!expected.ok()) return comparison.report(name, "", expected.status());
-  const Graph optimized = optimize(test.graph);
+  const Graph optimized = test.optimized();
   for (const Precision precision : comparison.precisions) {
     const auto result = [&]() -> Result<std::vector<Measure>> {
-      auto network = load_network(*comparison.device, optimized, *weights, comparison.options(precision));
+      auto network = load_network(*comparison.device, *weights, comparison.options(precision));
       if (!network.ok()) return network.status();
       auto compiled = compile(*network, optimized, test.image);
       if (!compiled.ok()) return compiled.status();
@@ -267,6 +272,21 @@ void add_inputs(CaseList& list) {
   }
 }
 
+void add_scales(CaseList& list) {
+  ModelConfig padded = plain_config(kClasses);
+  padded.pad_to_multiple = 16;
+  const auto add = [&](const char* name, const Graph& graph, const Shape& image, const InferenceMode& mode) {
+    list.add(name, {graph, image, false, true, mode}, true);
+  };
+  const Graph plain = input_graph(plain_config(kClasses));
+  add("scales 0.5 0.75 1, max", plain, {2, 3, 33, 41}, {{0.5, 0.75, 1}, FuseRule::kMax, false});
+  add("scales 1 1.25 0.5, mean", plain, {1, 3, 27, 50}, {{1, 1.25, 0.5}, FuseRule::kMean, false});
+  add("mirrored, mean", plain, {1, 4, 30, 31}, {{1}, FuseRule::kMean, true});
+  add("scales 0.5 1 2, mirrored, max", input_graph(padded), {1, 1, 19, 30}, {{0.5, 1, 2}, FuseRule::kMax, true});
+  add("scales 0.25 1, of one pixel", plain, {1, 3, 1, 1}, {{0.25, 1}, FuseRule::kMean, true});
+  add("scales of an ASPP", aspp_graph(20, {2, 4}, 21), {2, 3, 20, 33}, {{0.5, 0.75, 1}, FuseRule::kMax, true});
+}
+
 }  // namespace
 
 std::vector<Case> operation_cases() {
@@ -276,6 +296,7 @@ std::vector<Case> operation_cases() {
   add_pooling(list);
   add_aspp(list);
   add_inputs(list);
+  add_scales(list);
   return list.take();
 }
 
@@ -294,6 +315,10 @@ std::vector<Case> network_cases() {
   list.add("ResNet-50 floor", {network("resnet50", k3x3, kFloor, aspp), {1, 3, 33, 33}, true}, true);
   list.add("ResNet-50 same, LargeFOV", {network("resnet50", k1x1, kSame, {12}), {2, 3, 17, 24}, true}, true);
   list.add("ResNet-101 ceil", {network("resnet101", k1x1, kCeil, aspp), {1, 3, 17, 23}, true}, true);
+  list.add(
+      "ResNet-50 at scales 0.5 0.75 1",
+      {network("resnet50", k3x3, kFloor, aspp), {1, 3, 33, 41}, true, true, {{0.5, 0.75, 1}, FuseRule::kMax, false}},
+      true);
   list.add("ResNet-50 floor", {network("resnet50", k3x3, kFloor, aspp), {5, 4, 65, 48}, true}, false);
   list.add("ResNet-50 ceil, LargeFOV", {network("resnet50", k1x1, kCeil, {12}), {1, 1, 129, 33}, true}, false);
   list.add("ResNet-101 same", {network("resnet101", k3x3, kSame, aspp), {2, 3, 64, 97}, true}, false);

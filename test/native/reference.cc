@@ -218,6 +218,22 @@ Activation shifted_add(const ShiftedAdd& op, const Activation& products, const S
   return y;
 }
 
+// x, mirrored left to right if `mirror`, at another size, in steps of `row_scale` and `column_scale`.
+Activation interpolate(const Activation& x, bool mirror, const Shape& output, double row_scale, double column_scale) {
+  const Shape& in = x.shape;
+  Activation y{output, std::vector<double>(output.elements())};
+  for (int64_t i = 0; i < output.elements(); ++i) {
+    const double* plane = x.values.data() + i / (output.h * output.w) * in.h * in.w;
+    const Blend rows(i / output.w % output.h, in.h, row_scale), columns(i % output.w, in.w, column_scale);
+    const auto value = [&](int64_t row, int64_t column) {
+      return plane[row * in.w + (mirror ? in.w - 1 - column : column)];
+    };
+    y.values[i] = rows(columns(value(rows.low, columns.low), value(rows.low, columns.high)),
+                       columns(value(rows.high, columns.low), value(rows.high, columns.high)));
+  }
+  return y;
+}
+
 // One overload for each operation; `at(i)` is input i.
 struct Interpret {
   const Safetensors& weights;
@@ -255,6 +271,27 @@ struct Interpret {
   Result<Activation> operator()(const MaxPool& op) const { return max_pool(at(0), op.window, output); }
   Result<Activation> operator()(const AtrousTaps& op) const { return atrous_taps(weights, op, at(0), output); }
   Result<Activation> operator()(const ShiftedAdd& op) const { return shifted_add(op, at(0), output); }
+  // The mirrored image, resized.
+  Result<Activation> operator()(const Resize& op) const {
+    return interpolate(at(0), op.mirror, output, 1 / op.scale, 1 / op.scale);
+  }
+  // The logits, mirrored back, resized.
+  Result<Activation> operator()(const FuseScales& op) const {
+    Activation y{output, {}};
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const Shape& in = at(k).shape;
+      const Activation one = interpolate(at(k), op.mirrored[k], output, ratio(in.h, output.h), ratio(in.w, output.w));
+      if (k == 0) y.values.assign(one.values.size(), op.rule == FuseRule::kMean ? 0.0 : -INFINITY);
+      for (size_t i = 0; i < one.values.size(); ++i) {
+        if (op.rule == FuseRule::kMean) {
+          y.values[i] += one.values[i] / static_cast<double>(node.inputs.size());
+        } else {
+          y.values[i] = std::max(y.values[i], one.values[i]);
+        }
+      }
+    }
+    return y;
+  }
   Result<Activation> operator()(const SegmentationHead&) const { return at(0); }
 };
 

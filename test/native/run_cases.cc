@@ -148,7 +148,7 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
 
   constexpr int64_t kSide = 50000;
   const Shape large{1, 3, kSide, kSide};
-  auto compiled = loaded.network->compile(large);
+  auto compiled = loaded.network->compile(loaded.graph, large);
   Status status = compiled.status();
   if (compiled.ok()) {
     const Zeros pixels(large.elements()), labels(kSide * kSide);
@@ -185,7 +185,7 @@ void run_check(Comparison& comparison, const std::string& name, const Graph& gra
   loaded.crf.inference.iterations = 3;
   for (const Precision precision : comparison.precisions) {
     const auto result = [&]() -> Result<std::vector<Measure>> {
-      auto network = load_network(*comparison.device, loaded.graph, *weights, comparison.options(precision));
+      auto network = load_network(*comparison.device, *weights, comparison.options(precision));
       if (!network.ok()) return network.status();
       loaded.network = std::move(*network);
       auto wrong = check(loaded, sizes);

@@ -42,8 +42,8 @@ memory::desc nhwc(const Shape& shape, memory::data_type type) {
   return {{shape.n, shape.c, shape.h, shape.w}, type, memory::format_tag::nhwc};
 }
 
-Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
-                                 const Shape& input, const Shape& output) {
+Result<Step> compile_convolution(const LayerCompiler& compiler, const Conv2d& op, const Shape& input,
+                                 const Shape& output) {
   const memory::data_type type = onednn::data_type(compiler.options.precision);
   onednn::ConvolutionSpec spec;
   spec.source = nhwc(input, type);
@@ -55,15 +55,16 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const std::strin
   spec.adds_to_destination = op.residual;  // the memory plan put the residual where the output goes
   spec.relu = op.relu;
   const Dims kernel_dims{op.out_channels, op.in_channels, op.window.kernel, op.window.kernel};
-  return convolution_step(compiler, name, spec, kernel_dims, [&] { return read_weights(compiler.file, op); });
+  return convolution_step(compiler, weights_name(op), spec, kernel_dims,
+                          [&] { return read_weights(compiler.file, op); });
 }
 
-Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
-                                 const Shape& input, const Shape& output) {
+Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps& op, const Shape& input,
+                                 const Shape& output) {
   onednn::ConvolutionSpec spec;
   spec.source = nhwc(input, onednn::data_type(compiler.options.precision));
   spec.destination = nhwc(output, memory::data_type::f32);
-  return convolution_step(compiler, name, spec, {output.c, input.c, 1, 1},
+  return convolution_step(compiler, weights_name(op), spec, {output.c, input.c, 1, 1},
                           [&] { return read_weights(compiler.file, op); });
 }
 

@@ -15,12 +15,12 @@ struct LayerCompiler {
 // [N,C,H,W] stored as NHWC.
 dnnl::memory::desc nhwc(const Shape& shape, dnnl::memory::data_type type);
 
-Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
-                                 const Shape& input, const Shape& output);
+Result<Step> compile_convolution(const LayerCompiler& compiler, const Conv2d& op, const Shape& input,
+                                 const Shape& output);
 
 // The products of an ASPP's taps, always written in f32.
-Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
-                                 const Shape& input, const Shape& output);
+Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps& op, const Shape& input,
+                                 const Shape& output);
 
 Result<Step> compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input,
                               const Shape& output);

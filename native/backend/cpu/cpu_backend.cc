@@ -28,7 +28,7 @@ class CpuBackend : public Backend {
   // AMX makes bf16 much the fastest; without it, f32 is the safe choice (docs/decisions/0003-auto-precision.md).
   Precision auto_precision() const override { return onednn::has_amx() ? Precision::kBF16 : Precision::kF32; }
 
-  Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+  Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
     if (options.precision == Precision::kTF32 || options.precision == Precision::kF16) {
       return error(Code::kUnsupportedPrecision, precision_name(options.precision),
@@ -38,7 +38,7 @@ class CpuBackend : public Backend {
       return error(Code::kUnsupportedPrecision, "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
                    onednn::isa_name(), " here. 'auto' and 'f32' work");
     }
-    return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(graph, std::move(weights), options));
+    return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(std::move(weights), options));
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,

@@ -30,14 +30,20 @@ struct CompileStep {
     return compile_normalize(op, input(0), compiler.options.precision);
   }
   Result<Step> operator()(const Conv2d& op) const {
-    if (prefers_winograd(compiler, op, output)) return compile_winograd(compiler, node.name, op, input(0), output);
-    return compile_convolution(compiler, node.name, op, input(0), output);
+    if (prefers_winograd(compiler, op, output)) return compile_winograd(compiler, op, input(0), output);
+    return compile_convolution(compiler, op, input(0), output);
   }
   Result<Step> operator()(const MaxPool& op) const { return compile_max_pool(compiler, op, input(0), output); }
-  Result<Step> operator()(const AtrousTaps& op) const {
-    return compile_atrous_taps(compiler, node.name, op, input(0), output);
-  }
+  Result<Step> operator()(const AtrousTaps& op) const { return compile_atrous_taps(compiler, op, input(0), output); }
   Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(op, output); }
+  Result<Step> operator()(const Resize& op) const {
+    return compile_resize(op, input(0), output, compiler.options.precision);
+  }
+  Result<Step> operator()(const FuseScales& op) const {
+    std::vector<Shape> inputs;
+    for (const NodeId id : node.inputs) inputs.push_back(shapes[id]);
+    return compile_fuse_scales(op, inputs);
+  }
   Result<Step> operator()(const SegmentationHead&) const {
     const auto& normalize = std::get<Normalize>(graph.nodes[node.inputs[1]].op);
     const Shape& image = input(2);
@@ -56,8 +62,8 @@ struct CompileStep {
 // Bytes of a node's output in the arena. Logits and the products they are summed from are f32 in every precision.
 size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   if (!makes_activation(op)) return 0;
-  const bool f32 =
-      precision == Precision::kF32 || std::holds_alternative<AtrousTaps>(op) || std::holds_alternative<ShiftedAdd>(op);
+  const bool f32 = precision == Precision::kF32 || std::holds_alternative<AtrousTaps>(op) ||
+                   std::holds_alternative<ShiftedAdd>(op) || std::holds_alternative<FuseScales>(op);
   return shape.elements() * (f32 ? sizeof(float) : sizeof(uint16_t));
 }
 
@@ -131,16 +137,16 @@ class CpuExecutable : public Executable {
 
 }  // namespace
 
-Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
-  auto shapes = infer_shapes(graph_, image);
+Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shape& image) {
+  auto shapes = infer_shapes(graph, image);
   if (!shapes.ok()) return shapes.status();
   NodeBytes bytes;
-  bytes.scratch.resize(graph_.nodes.size());
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], options_.precision));
+  bytes.scratch.resize(graph.nodes.size());
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    bytes.output.push_back(activation_bytes(graph.nodes[id].op, (*shapes)[id], options_.precision));
   }
   // Before oneDNN is asked about an image that could never be computed: some sizes it divides by zero.
-  const size_t least = plan_network_memory(graph_, bytes, ResidualMemory::kOverwritten).bytes;
+  const size_t least = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten).bytes;
   DEEPLAB_RETURN_IF_ERROR(arena_->check(least));
 
   const CoreLease cores(options_.threads);
@@ -148,10 +154,10 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
 
   CompiledNetwork network;
   const LayerCompiler compiler{*file_, weights_, options_};
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    const Node& node = graph_.nodes[id];
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    const Node& node = graph.nodes[id];
     try {
-      auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
+      auto step = std::visit(CompileStep{compiler, graph, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
       bytes.scratch[id] = step->scratch_bytes;
       network.layers.push_back({node.name, step->implementation});
@@ -161,14 +167,14 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Shape& image) {
     }
   }
   file_->release_pages();
-  network.classes = (*shapes)[graph_.nodes.back().inputs[0]].c;
+  network.classes = (*shapes)[graph.nodes.back().inputs[0]].c;
 
-  network.memory = plan_network_memory(graph_, bytes, ResidualMemory::kOverwritten);
+  network.memory = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten);
   return network;
 }
 
-Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Shape& image) {
-  auto network = compile_steps(image);
+Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Graph& graph, const Shape& image) {
+  auto network = compile_steps(graph, image);
   if (!network.ok()) return network.status();
   auto executable = std::make_unique<CpuExecutable>(std::move(*network), image, arena_, options_.threads);
   return std::unique_ptr<Executable>(std::move(executable));

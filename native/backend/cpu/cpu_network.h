@@ -11,15 +11,14 @@ struct CompiledNetwork;
 
 class CpuNetwork : public Network {
  public:
-  CpuNetwork(Graph graph, std::shared_ptr<const Safetensors> weights, NetworkOptions options)
-      : graph_(std::move(graph)), file_(std::move(weights)), options_(options) {}
+  CpuNetwork(std::shared_ptr<const Safetensors> weights, NetworkOptions options)
+      : file_(std::move(weights)), options_(options) {}
 
-  Result<std::unique_ptr<Executable>> compile(const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
 
  private:
-  Result<CompiledNetwork> compile_steps(const Shape& image);
+  Result<CompiledNetwork> compile_steps(const Graph& graph, const Shape& image);
 
-  Graph graph_;
   std::shared_ptr<const Safetensors> file_;
   NetworkOptions options_;
   PackedWeights weights_;

@@ -180,8 +180,8 @@ bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Sha
   return static_cast<double>(tiles * kProducts) < kWorthwhile * pixels * 9;
 }
 
-Result<Step> compile_winograd(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
-                              const Shape& input, const Shape& output) {
+Result<Step> compile_winograd(const LayerCompiler& compiler, const Conv2d& op, const Shape& input,
+                              const Shape& output) {
   std::vector<Tile> tiles = tiles_of(output, op.window.dilation);
   // Blocks of tiles, equally large, bound the scratch memory and keep it in the cache.
   constexpr int64_t kMaxBlock = 128;
@@ -194,7 +194,7 @@ Result<Step> compile_winograd(const LayerCompiler& compiler, const std::string& 
   const memory::desc destination_desc({kProducts, block, out}, kType, memory::format_tag::abc);
   const auto description = onednn::describe_matmul(
       source_desc, memory::desc({kProducts, in, out}, kType, memory::format_tag::any), destination_desc);
-  auto packed = compiler.weights.get(name, description.weights_desc(), [&]() -> Result<ConvWeights> {
+  auto packed = compiler.weights.get(weights_name(op), description.weights_desc(), [&]() -> Result<ConvWeights> {
     auto weights = read_weights(compiler.file, op);
     if (!weights.ok()) return weights.status();
     return transform_weights(*weights);

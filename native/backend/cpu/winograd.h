@@ -11,7 +11,6 @@ namespace deeplab {
 // Whether this layer can be done so, and at this size with less work.
 bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Shape& output);
 
-Result<Step> compile_winograd(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
-                              const Shape& input, const Shape& output);
+Result<Step> compile_winograd(const LayerCompiler& compiler, const Conv2d& op, const Shape& input, const Shape& output);
 
 }  // namespace deeplab

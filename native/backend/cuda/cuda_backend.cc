@@ -77,7 +77,7 @@ class CudaBackend : public Backend {
   Precision auto_precision() const override { return Precision::kF16; }
   std::string plan_cache() const override { return PlanCache::default_folder(); }
 
-  Result<std::unique_ptr<Network>> load(const Graph& graph, std::shared_ptr<const Safetensors> weights,
+  Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
     const auto& known = gpu_.precisions;
     if (std::find(known.begin(), known.end(), options.precision) == known.end()) {
@@ -87,7 +87,7 @@ class CudaBackend : public Backend {
     const auto make_compiler = [this](Stream stream) {
       return CudnnCompiler::create(cudnn_, stream, PlanCache(plan_cache(), plan_device()));
     };
-    return CudaNetwork::create(gpu_.index, graph, std::move(weights), options.precision, make_compiler);
+    return CudaNetwork::create(gpu_.index, std::move(weights), options.precision, make_compiler);
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,

@@ -10,16 +10,20 @@ constexpr const char* kPurpose = "the network at this image size";
 // That cuDNN may write over a residual that it still reads is not promised.
 constexpr ResidualMemory kResiduals = ResidualMemory::kKept;
 
+bool is_logits(const Op& op) {
+  return std::holds_alternative<ShiftedAdd>(op) || std::holds_alternative<FuseScales>(op);
+}
+
 // Channels of a node's output in memory. Logits are for the head alone, and not filled up.
 int64_t stored_channels(const Op& op, const Shape& shape, Precision precision) {
-  if (std::holds_alternative<Normalize>(op)) return image_channels(precision);
-  if (std::holds_alternative<ShiftedAdd>(op)) return shape.c;
+  if (std::holds_alternative<Normalize>(op) || std::holds_alternative<Resize>(op)) return image_channels(precision);
+  if (is_logits(op)) return shape.c;
   return padded_channels(shape.c);
 }
 
 size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   if (!makes_activation(op)) return 0;
-  const size_t element = std::holds_alternative<ShiftedAdd>(op) ? sizeof(float) : element_bytes(precision);
+  const size_t element = is_logits(op) ? sizeof(float) : element_bytes(precision);
   return shape.n * shape.h * shape.w * stored_channels(op, shape, precision) * element;
 }
 
@@ -44,6 +48,12 @@ struct CompileStep {
     return compile_atrous_taps(compiler, node.name, op, input(0), in_channels(), output);
   }
   Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(compiler, op, input(0), output); }
+  Result<Step> operator()(const Resize& op) const { return compile_resize(compiler, op, input(0), output); }
+  Result<Step> operator()(const FuseScales& op) const {
+    std::vector<Shape> inputs;
+    for (const NodeId id : node.inputs) inputs.push_back(shapes[id]);
+    return compile_fuse_scales(compiler, op, inputs);
+  }
   // The executable does the head, when it knows what is wanted.
   Result<Step> operator()(const deeplab::SegmentationHead&) const { return Step{"kernel", 0, false, 0, nullptr}; }
   Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
@@ -57,11 +67,10 @@ struct CompileStep {
 
 }  // namespace
 
-Result<std::unique_ptr<Network>> CudaNetwork::create(int index, const Graph& graph,
-                                                     std::shared_ptr<const Safetensors> file, Precision precision,
-                                                     const MakeCompiler& make_compiler) {
+Result<std::unique_ptr<Network>> CudaNetwork::create(int index, std::shared_ptr<const Safetensors> file,
+                                                     Precision precision, const MakeCompiler& make_compiler) {
   DEEPLAB_RETURN_IF_ERROR(select_device(index));
-  std::unique_ptr<CudaNetwork> network(new CudaNetwork(graph, precision));
+  std::unique_ptr<CudaNetwork> network(new CudaNetwork(precision));
   NetworkDevice& device = *network->device_;
   device.index = index;
   for (OwnedStream* stream : {&device.compute, &device.upload, &device.download}) {
@@ -74,26 +83,26 @@ Result<std::unique_ptr<Network>> CudaNetwork::create(int index, const Graph& gra
   return std::unique_ptr<Network>(std::move(network));
 }
 
-Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Shape& image) {
+Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Graph& graph, const Shape& image) {
   if (!device_->broken.ok()) return device_->broken;
   DEEPLAB_RETURN_IF_ERROR(select_device(device_->index));
-  auto shapes = infer_shapes(graph_, image);
+  auto shapes = infer_shapes(graph, image);
   if (!shapes.ok()) return shapes.status();
   NodeBytes bytes;
-  bytes.scratch.resize(graph_.nodes.size());
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    bytes.output.push_back(activation_bytes(graph_.nodes[id].op, (*shapes)[id], precision_));
+  bytes.scratch.resize(graph.nodes.size());
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    bytes.output.push_back(activation_bytes(graph.nodes[id].op, (*shapes)[id], precision_));
   }
   // Before cuDNN is asked about an image that could never be computed. What is there already is used again.
-  const size_t least = plan_network_memory(graph_, bytes, kResiduals).bytes;
+  const size_t least = plan_network_memory(graph, bytes, kResiduals).bytes;
   if (least > device_->arena.size()) {
     DEEPLAB_RETURN_IF_ERROR(check_device_memory(least - device_->arena.size(), kPurpose));
   }
   const LayerCompiler compiler{*convolutions_, *weights_, precision_, device_->compute.get()};
   CompiledNetwork network;
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    const Node& node = graph_.nodes[id];
-    auto step = std::visit(CompileStep{compiler, graph_, *shapes, node, (*shapes)[id]}, node.op);
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    const Node& node = graph.nodes[id];
+    auto step = std::visit(CompileStep{compiler, graph, *shapes, node, (*shapes)[id]}, node.op);
     if (!step.ok()) return step.status();
     bytes.scratch[id] = step->scratch_bytes;
     network.names.push_back(node.name);
@@ -101,11 +110,11 @@ Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Shape& image) {
   }
   weights_->release_pages();
 
-  network.memory = plan_network_memory(graph_, bytes, kResiduals);
+  network.memory = plan_network_memory(graph, bytes, kResiduals);
 
-  const Node& head = graph_.nodes.back();
+  const Node& head = graph.nodes.back();
   network.logits_offset = network.memory.steps.back().inputs[0];
-  const auto& normalize = std::get<Normalize>(graph_.nodes[head.inputs[1]].op);
+  const auto& normalize = std::get<Normalize>(graph.nodes[head.inputs[1]].op);
   auto made = SegmentationHead::create(device_->compute.get(), (*shapes)[head.inputs[0]], image,
                                        input_geometry(normalize.config, image.h, image.w));
   if (!made.ok()) return made.status();

@@ -1,4 +1,4 @@
-// A Graph on a GPU: compiles it for an image size into steps over one planned block of device memory.
+// Weights on a GPU: compiles graphs of them for image sizes into steps over one planned block of device memory.
 #pragma once
 
 #include <memory>
@@ -23,15 +23,14 @@ class CudaNetwork : public Network {
   using MakeCompiler = std::function<Result<std::unique_ptr<ConvolutionCompiler>>(Stream stream)>;
 
   // On device `index`; convolutions are compiled by what `make_compiler` makes for the stream they will run on.
-  static Result<std::unique_ptr<Network>> create(int index, const Graph& graph, std::shared_ptr<const Safetensors> file,
+  static Result<std::unique_ptr<Network>> create(int index, std::shared_ptr<const Safetensors> file,
                                                  Precision precision, const MakeCompiler& make_compiler);
 
-  Result<std::unique_ptr<Executable>> compile(const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
 
  private:
-  CudaNetwork(Graph graph, Precision precision) : graph_(std::move(graph)), precision_(precision) {}
+  explicit CudaNetwork(Precision precision) : precision_(precision) {}
 
-  const Graph graph_;
   const Precision precision_;
   std::shared_ptr<NetworkDevice> device_ = std::make_shared<NetworkDevice>();
   std::unique_ptr<ConvolutionCompiler> convolutions_;

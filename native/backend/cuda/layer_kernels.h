@@ -7,6 +7,7 @@
 #include "backend/bilinear.h"
 #include "backend/cuda/convolution.h"
 #include "backend/cuda/element.h"
+#include "graph/graph.h"
 
 namespace deeplab::cuda {
 
@@ -42,6 +43,76 @@ struct NormalizeKernel {
       }
     }
     for (int j = 0; j < kOut / 8; ++j) output[i * (kOut / 8) + j] = values[j];
+  }
+};
+
+// A normalized image [N,in_height,in_width,kChannels] at another size, a thread for each pixel of the output.
+template <typename T, int kChannels>
+struct ResizeKernel {
+  const Eight<T>* input;
+  int64_t in_height, in_width;
+  int64_t height, width;
+  const BilinearTap* rows;     // [height]
+  const BilinearTap* columns;  // [width]
+  Eight<T>* output;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    constexpr int kEights = kChannels / 8;
+    const BilinearTap column = columns[i % width], row = rows[i / width % height];
+    const Eight<T>* image = input + i / (width * height) * in_height * in_width * kEights;
+    const Eight<T>* top = image + row.low * in_width * kEights;
+    const Eight<T>* bottom = image + row.high * in_width * kEights;
+    const int64_t low = column.low * kEights, high = column.high * kEights;
+    for (int j = 0; j < kEights; ++j) {
+      Eight<T> values;
+      for (int c = 0; c < 8; ++c) {
+        const float top_low = to_float(top[low + j].values[c]), bottom_low = to_float(bottom[low + j].values[c]);
+        const float above = top_low + (to_float(top[high + j].values[c]) - top_low) * column.fraction;
+        const float below = bottom_low + (to_float(bottom[high + j].values[c]) - bottom_low) * column.fraction;
+        values.values[c] = from_float<T>(above + (below - above) * row.fraction);
+      }
+      output[i * kEights + j] = values;
+    }
+  }
+};
+
+// f32 logits of several scales -> those of the first one's grid, a thread for each logit.
+struct FuseScalesKernel {
+  static constexpr int kMost = 16;  // scales, mirrored ones counted apart
+  struct Scale {
+    const float* logits;  // [N,height,width,classes]
+    int64_t height, width;
+    const BilinearTap* rows;     // [height of the grid]
+    const BilinearTap* columns;  // [width of the grid]
+  };
+
+  Scale scales[kMost];
+  int count;
+  FuseRule rule;
+  int64_t height, width, classes;
+  float* output;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const int64_t c = i % classes, x = i / classes % width, y = i / (classes * width) % height;
+    const int64_t n = i / (classes * width * height);
+    float fused = 0;
+    for (int k = 0; k < count; ++k) {
+      const Scale& scale = scales[k];
+      const BilinearTap row = scale.rows[y], column = scale.columns[x];
+      const float* image = scale.logits + n * scale.height * scale.width * classes + c;
+      const float* low = image + column.low * classes;
+      const float* high = image + column.high * classes;
+      const int64_t top = row.low * scale.width * classes, bottom = row.high * scale.width * classes;
+      const float left = low[top] + (low[bottom] - low[top]) * row.fraction;
+      const float right = high[top] + (high[bottom] - high[top]) * row.fraction;
+      const float value = left + (right - left) * column.fraction;
+      if (rule == FuseRule::kMean) {
+        fused += value;
+      } else {
+        fused = k == 0 || value > fused ? value : fused;
+      }
+    }
+    output[i] = rule == FuseRule::kMean ? fused / static_cast<float>(count) : fused;
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include "backend/cuda/layer_kernels.h"
 #include "backend/cuda/table.h"
+#include "graph/scales.h"
 
 namespace deeplab::cuda {
 namespace {
@@ -28,7 +29,7 @@ ConvSpec conv_spec(Precision precision, const Shape& input, int64_t in_channels,
 template <typename Op>
 Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& name, const Op& op,
                               const ConvSpec& spec) {
-  auto weights = compiler.weights.get(name, op, spec.in_channels);
+  auto weights = compiler.weights.get(op, spec.in_channels);
   if (!weights.ok()) return weights.status();
   auto convolution = compiler.convolutions.compile(spec);
   if (!convolution.ok()) {
@@ -79,7 +80,7 @@ Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::strin
       }
     }
     if (!finite) {
-      return error(Code::kUnsupportedPrecision, "the weights of layer ", name, " are too large for ",
+      return error(Code::kUnsupportedPrecision, "the weights '", name, "' are too large for ",
                    precision_name(precision_), "; bf16 and f32 can hold them");
     }
     DEEPLAB_RETURN_IF_ERROR(conv->kernel.allocate(kernel.size() * sizeof(T), "a layer's weights"));
@@ -92,6 +93,20 @@ Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::strin
   return std::shared_ptr<const DeviceConv>(std::move(conv));
 }
 
+namespace {
+
+// body(T(), number of channels) for what a normalized image is in memory.
+template <typename Body>
+auto with_image(Precision precision, const Body& body) {
+  return with_element(precision, [&](auto element) {
+    using T = decltype(element);
+    constexpr Precision kPrecision = std::is_same_v<T, BF16> ? Precision::kBF16 : Precision::kF16;  // f32 has as many
+    return body(element, std::integral_constant<int, static_cast<int>(image_channels(kPrecision))>());
+  });
+}
+
+}  // namespace
+
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image) {
   const ModelConfig& config = op.config;
   const InputGeometry geometry = input_geometry(config, image.h, image.w);
@@ -99,10 +114,9 @@ Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& o
   if (!rows.ok()) return rows.status();
   auto columns = upload_table(compiler.stream, bilinear_taps(geometry.width, image.w, ratio(image.w, geometry.width)));
   if (!columns.ok()) return columns.status();
-  const auto step = [&, rows = *rows, columns = *columns](auto element, auto channels) {
+  return with_image(compiler.precision, [&, rows = *rows, columns = *columns](auto element, auto channels) {
     using T = decltype(element);
-    constexpr int kOut = static_cast<int>(channels);
-    NormalizeKernel<T, kOut> kernel{};
+    NormalizeKernel<T, channels> kernel{};
     kernel.image_height = image.h;
     kernel.image_width = image.w;
     kernel.image_channels = image.c;
@@ -125,12 +139,61 @@ Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& o
                   kernel.output = context.at<Eight<T>>(memory.output);
                   return launch(context.stream, pixels, kernel);
                 }};
-  };
-  if (compiler.precision == Precision::kBF16) {
-    return step(BF16(), std::integral_constant<int64_t, image_channels(Precision::kBF16)>());
+  });
+}
+
+Result<Step> compile_resize(const LayerCompiler& compiler, const Resize& op, const Shape& input, const Shape& output) {
+  auto rows = upload_table(compiler.stream, resize_taps(output.h, input.h, op.scale, false));
+  if (!rows.ok()) return rows.status();
+  auto columns = upload_table(compiler.stream, resize_taps(output.w, input.w, op.scale, op.mirror));
+  if (!columns.ok()) return columns.status();
+  return with_image(compiler.precision, [&, rows = *rows, columns = *columns](auto element, auto channels) {
+    using T = decltype(element);
+    ResizeKernel<T, channels> kernel{};
+    kernel.in_height = input.h;
+    kernel.in_width = input.w;
+    kernel.height = output.h;
+    kernel.width = output.w;
+    kernel.rows = rows->template as<BilinearTap>();
+    kernel.columns = columns->template as<BilinearTap>();
+    const int64_t pixels = output.n * output.h * output.w;
+    return Step{"kernel", 0, false, 0,
+                [kernel, pixels, rows, columns](const StepContext& context, const StepMemory& memory) mutable {
+                  kernel.input = context.at<const Eight<T>>(memory.inputs[0]);
+                  kernel.output = context.at<Eight<T>>(memory.output);
+                  return launch(context.stream, pixels, kernel);
+                }};
+  });
+}
+
+Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales& op,
+                                 const std::vector<Shape>& inputs) {
+  static_assert(FuseScalesKernel::kMost >= 2 * kMaxScales);
+  const Shape& grid = inputs[0];
+  FuseScalesKernel kernel{};
+  kernel.count = static_cast<int>(inputs.size());
+  kernel.rule = op.rule;
+  kernel.height = grid.h;
+  kernel.width = grid.w;
+  kernel.classes = grid.c;
+  std::vector<std::shared_ptr<const DeviceBuffer>> tables;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    auto rows = upload_table(compiler.stream, fuse_taps(grid.h, inputs[k].h, false));
+    if (!rows.ok()) return rows.status();
+    auto columns = upload_table(compiler.stream, fuse_taps(grid.w, inputs[k].w, op.mirrored[k]));
+    if (!columns.ok()) return columns.status();
+    kernel.scales[k] = {nullptr, inputs[k].h, inputs[k].w, (*rows)->as<BilinearTap>(), (*columns)->as<BilinearTap>()};
+    tables.insert(tables.end(), {*rows, *columns});
   }
-  constexpr std::integral_constant<int64_t, image_channels(Precision::kF16)> kChannels;
-  return compiler.precision == Precision::kF16 ? step(F16(), kChannels) : step(float(), kChannels);
+  return Step{
+      "kernel", 0, false, 0,
+      [kernel, tables, threads = grid.elements()](const StepContext& context, const StepMemory& memory) mutable {
+        for (int k = 0; k < kernel.count; ++k) {
+          kernel.scales[k].logits = context.at<const float>(memory.inputs[k]);
+        }
+        kernel.output = context.at<float>(memory.output);
+        return launch(context.stream, threads, kernel);
+      }};
 }
 
 Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,

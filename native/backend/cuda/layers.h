@@ -32,9 +32,10 @@ class DeviceWeights {
   DeviceWeights(std::shared_ptr<const Safetensors> file, Precision precision, Stream stream)
       : file_(std::move(file)), precision_(precision), stream_(stream) {}
 
-  // Those of layer `name`, for activations of `in_channels` in memory.
+  // Those of an operation, for activations of `in_channels` in memory.
   template <typename Op>
-  Result<std::shared_ptr<const DeviceConv>> get(const std::string& name, const Op& op, int64_t in_channels) {
+  Result<std::shared_ptr<const DeviceConv>> get(const Op& op, int64_t in_channels) {
+    const std::string& name = weights_name(op);
     if (const auto known = convs_.find(name); known != convs_.end()) return known->second;
     auto weights = read_weights(*file_, op);
     if (!weights.ok()) return weights.status();
@@ -68,6 +69,8 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const std::strin
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
                                  const Shape& input, int64_t in_channels, const Shape& output);
 Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, const Shape& output);
+Result<Step> compile_resize(const LayerCompiler& compiler, const Resize& op, const Shape& input, const Shape& output);
+Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales& op, const std::vector<Shape>& inputs);
 Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd& op, const Shape& products,
                                  const Shape& output);
 
