@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from deeplab_v2 import metadata_of, normalise
+from deeplab_v2 import DeepLabV2, metadata_of, normalise
 from random_weights import checksum, random_image, random_model
 
+REFERENCES = Path(__file__).parent / "references"
 RATES = (6, 12, 18, 24)
 # backbone, width, height, stride placement, padding, rates. Both backbones meet every value of every column: odd,
 # even, tiny and wide sizes, each stride placement, each padding.
@@ -34,33 +35,37 @@ SEED, CLASSES = 1, 5
 
 
 @torch.no_grad()
-def reference(backbone, width, height, stride_placement, padding, rates):
-    model, state = random_model(backbone, SEED, CLASSES, rates, stride_placement, padding)
+def reference(backbone, width, height, stride_placement, padding, rates, seed=SEED, infer=DeepLabV2.forward):
+    """`infer`: makes logits of the model and the normalised image [1,3,H,W]."""
+    model, state = random_model(backbone, seed, CLASSES, rates, stride_placement, padding)
     metadata = metadata_of(model, backbone, CLASSES, stride_placement, padding)
-    image = normalise(random_image(width, height, SEED), metadata).double()
-    logits = model.double()(image)[0]
+    image = normalise(random_image(width, height, seed), metadata).double()
+    logits = infer(model.double(), image)[0]
     return {
         "model": {
             "backbone": backbone,
-            "seed": SEED,
+            "seed": seed,
             "classes": CLASSES,
             "rates": rates,
             "stridePlacement": stride_placement,
             "padding": padding,
         },
         "weightsSha256": checksum(state),
-        "image": {"width": width, "height": height, "seed": SEED},
+        "image": {"width": width, "height": height, "seed": seed},
         "logits": {"shape": list(logits.shape), "data": [float(f"{v:.9g}") for v in logits.flatten().tolist()]},
     }
 
 
+def write(path, result):
+    path.write_text(json.dumps(result) + "\n")
+    data = result["logits"]["data"]
+    spread = math.sqrt(sum(v * v for v in data) / len(data))
+    print(path.stem, result["logits"]["shape"], f"rms {spread:.3g}", result["weightsSha256"][:8])
+
+
 def main():
     for name in sys.argv[1:] or CASES:
-        result = reference(*CASES[name])
-        (Path(__file__).parent / "references" / f"{name}.json").write_text(json.dumps(result) + "\n")
-        data = result["logits"]["data"]
-        spread = math.sqrt(sum(v * v for v in data) / len(data))
-        print(name, result["logits"]["shape"], f"rms {spread:.3g}", result["weightsSha256"][:8])
+        write(REFERENCES / f"{name}.json", reference(*CASES[name]))
 
 
 if __name__ == "__main__":
