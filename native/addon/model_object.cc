@@ -1,11 +1,15 @@
 #include "addon/model_object.h"
 
+#include <algorithm>
+
 #include "addon/convert.h"
 #include "addon/crf_parameters.h"
 #include "core/memory.h"
 
 namespace deeplab {
 namespace {
+
+constexpr const char* kFuseRules[] = {"max", "mean"};
 
 SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
@@ -21,6 +25,23 @@ SegmentRequest segment_request(const Napi::CallbackInfo& info) {
   request.image = image_argument(info[1], info[2], info[3]);
   bytes_argument(info[0], "pixels", request.image.elements());
   return request;
+}
+
+InferenceMode mode_argument(const Napi::Object& options) {
+  const Napi::Env env = options.Env();
+  const Napi::Value scales = options.Get("scales");
+  if (!scales.IsArray()) throw to_error(env, error(Code::kInvalidArgument, "Expected an array for scales"));
+  InferenceMode mode;
+  mode.scales.clear();
+  const auto given = scales.As<Napi::Array>();
+  // One too many is enough to see.
+  for (uint32_t i = 0; i < std::min<uint32_t>(given.Length(), kMaxScales + 1); ++i) {
+    mode.scales.push_back(number_argument(given.Get(i), "scales", kLeastScale, kMostScale));
+  }
+  mode.fuse = choice_argument<FuseRule>(options.Get("fuse"), "fuse", kFuseRules);
+  mode.flip = options.Get("flip").ToBoolean();
+  throw_if_error(env, check_mode(mode));
+  return mode;
 }
 
 // The result object of a request, with the buffers that the session fills while nobody else sees them.
@@ -100,6 +121,7 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
     logits = *shape;
   }
 
+  request.mode = mode_argument(options);
   if (!options.Get("crf").IsUndefined()) request.crf = crf_parameters_argument(options.Get("crf"));
 
   const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));
