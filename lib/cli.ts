@@ -12,6 +12,7 @@ import type { ImageSize } from './image';
 import { formatInspection, inspect } from './inspect';
 import { fromNative } from './native';
 import type { BilateralTerm, GaussianTerm } from './pairwise';
+import { fuseChoices, readScales } from './scales';
 import { formatTuning, type TuneOptions, type Tuning, tune } from './tune';
 import { version } from './version';
 
@@ -36,6 +37,11 @@ function program(): Command {
     .addOption(cudnnOption())
     .option('--threads <number>', 'CPU threads (default: all)', parseCount)
     .option('--no-winograd', 'compute 3x3 convolutions directly: slower, closer to the reference')
+    .option('--scales <numbers>', 'scales of the image at which the network runs, as in 0.5,0.75,1', parseScales)
+    .addOption(
+      new Option('--fuse <rule>', 'how the logits of the scales become one (default: max)').choices(fuseChoices),
+    )
+    .option('--flip', 'run the network on the mirrored image as well')
     .option('--crf', "refine the labels by the model's fully connected CRF")
     .option('--overlay', 'write <name>.overlay.png only, the photo under its class colours')
     .option('--labels', 'write <name>.labels.png only, an indexed PNG of class ids')
@@ -157,6 +163,10 @@ function parseNumber(text: string): number {
   const number = text.trim() === '' ? Number.NaN : Number(text);
   if (!Number.isFinite(number)) throw new InvalidArgumentError('Expected a number.');
   return number;
+}
+
+function parseScales(text: string): readonly number[] {
+  return readScales(text.split(',').map(parseNumber));
 }
 
 function parseBilateral(text: string): BilateralTerm {

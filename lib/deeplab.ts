@@ -18,6 +18,7 @@ import {
 } from './native';
 import { booleanRule, checkOptions, integerRule, type OptionRule, threadsRule } from './options';
 import { vocPalette } from './palette';
+import { fuseRule, readScales, scalesRule } from './scales';
 import { type ClassInfo, Segmentation } from './segmentation';
 import { resolveWeights } from './weights';
 
@@ -54,6 +55,19 @@ export interface LoadOptions {
 /** Options of {@link DeepLab.segment}. */
 export interface SegmentOptions {
   /**
+   * Scales of the image at which the network runs, 1..8 different numbers from 0.25 to 4, of which one is 1. Default
+   * [1]. Logits are brought to the grid of scale 1 and fused (DeepLab v2, section 3.2, has 0.5, 0.75 and 1). The time
+   * grows with the sum of their squares.
+   */
+  readonly scales?: readonly number[] | undefined;
+  /**
+   * How logits of several scales, and of the mirrored image, become one: `max`, the largest of each class, as DeepLab
+   * v2 does, or `mean`. Default `max`. Without `scales` and `flip` there is nothing to fuse.
+   */
+  readonly fuse?: 'max' | 'mean' | undefined;
+  /** Whether the network sees each scale mirrored left to right as well, at twice the time. Default false. */
+  readonly flip?: boolean | undefined;
+  /**
    * Whether a fully connected CRF refines the labels, and the scores: they are then its marginals. Default false. `true`
    * takes the model's own parameters, {@link DeepLab.crf}; an object takes them with these instead, where `pairwise`
    * replaces all terms, of which none may have the kernel `features`.
@@ -61,7 +75,7 @@ export interface SegmentOptions {
   readonly crf?: boolean | CrfOptions | undefined;
   /** Whether the result has `scores`: 4 bytes for each pixel and class. Default false. */
   readonly scores?: boolean | undefined;
-  /** Whether the result has `logits`. Default false. */
+  /** Whether the result has `logits`, fused where there are several. Default false. */
   readonly logits?: boolean | undefined;
   /** Cancels the call: it then rejects with ERR_ABORTED. */
   readonly signal?: AbortSignal | undefined;
@@ -79,6 +93,9 @@ const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
 };
 
 const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
+  scales: scalesRule,
+  fuse: fuseRule,
+  flip: booleanRule,
   crf: {
     expected: 'boolean or object',
     accepts: (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null),
@@ -192,11 +209,25 @@ export class DeepLab {
    * console.log(result.scores.length === model.classes.length * 48 * 64); // true
    * await model.close();
    * ```
+   *
+   * @example
+   * ```ts
+   * import { DeepLab } from 'deeplab';
+   *
+   * // Several scales, each mirrored as well: slower, and more accurate.
+   * const model = await DeepLab.load(modelPath);
+   * const { labels } = await model.segment(photoPath, { scales: [0.5, 0.75, 1], fuse: 'mean', flip: true });
+   * console.log(labels.length); // width times height
+   * await model.close();
+   * ```
    */
   async segment(input: ImageInput, options: SegmentOptions = {}): Promise<Segmentation> {
     checkOptions(options, segmentRules);
     const { crf = false } = options;
     const request: NativeSegmentOptions = {
+      scales: readScales(options.scales ?? [1]),
+      fuse: options.fuse ?? 'max',
+      flip: options.flip ?? false,
       scores: options.scores ?? false,
       logits: options.logits ?? false,
       ...(crf !== false && { crf: crf === true ? this.#crf : overrideCrf(crf, 'crf', this.#crf, this.classes.length) }),

@@ -110,9 +110,15 @@ export interface NativeModelInfo extends NativeModelConfig {
 }
 
 export interface NativeSegmentOptions {
+  /** Scales of the image at which the network runs, 1 among them; each once. */
+  readonly scales: readonly number[];
+  /** How the logits of the scales, and of the mirrored image, become one. */
+  readonly fuse: 'max' | 'mean';
+  /** Whether each scale is seen mirrored as well. */
+  readonly flip: boolean;
   /** Softmax of the logits at the image's size, float [C,H,W]. */
   readonly scores: boolean;
-  /** The network's own output before upsampling, float [C,h,w]. */
+  /** The network's own output before upsampling, fused, on the grid of scale 1, float [C,h,w]. */
   readonly logits: boolean;
   /** Refines the labels, and the scores, by a fully connected CRF; its kernels are gaussian or bilateral. */
   readonly crf?: NativeCrfOptions;

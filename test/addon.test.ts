@@ -3,10 +3,14 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { type NativeSegmentOptions, native } from '../lib/native';
 import { randomModel } from './models';
 
 /** The binary that lib/native.ts loads. */
 const addon = require('node-gyp-build').path(path.join(__dirname, '..')) as string;
+
+/** What lib/deeplab.ts asks of the addon where its caller asks for nothing. */
+const request: NativeSegmentOptions = { scales: [1], fuse: 'max', flip: false, scores: false, logits: false };
 
 test('the addon uses Node-API only, of version 9, and no external buffers', () => {
   const symbols = execFileSync('nm', ['-D', '--undefined-only', addon], { encoding: 'utf8' })
@@ -26,14 +30,14 @@ describe('in a worker', () => {
     const addon = require(workerData.addon);
     const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
     addon.loadModel(workerData.file, options).then(async (model) => {
-      const run = () => model.segment(new Uint8Array(257 * 257 * 3), 257, 257, 3, { scores: false, logits: false });
+      const run = () => model.segment(new Uint8Array(257 * 257 * 3), 257, 257, 3, workerData.request);
       const { labels } = await run().result;
       for (let i = 0; i < workerData.queued; i++) run().result.catch(() => {});
       parentPort.postMessage(labels.length);
     });`;
 
   async function start(file: string, queued: number): Promise<Worker> {
-    const worker = new Worker(script, { eval: true, workerData: { addon, file, queued } });
+    const worker = new Worker(script, { eval: true, workerData: { addon, file, queued, request } });
     const [pixels] = await new Promise<[number]>((resolve, reject) => {
       worker.once('message', (value: number) => resolve([value]));
       worker.once('error', reject);
@@ -64,11 +68,46 @@ describe('in a worker', () => {
       const addon = require(${JSON.stringify(addon)});
       const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
       addon.loadModel(${JSON.stringify(file)}, options).then((model) => {
-        for (let i = 0; i < 3; i++) model.segment(new Uint8Array(257 * 257), 257, 257, 1, {});
+        for (let i = 0; i < 3; i++) model.segment(new Uint8Array(257 * 257), 257, 257, 1, ${JSON.stringify(request)});
         setTimeout(() => process.exit(42), 50);
       });`;
     expect(() => execFileSync(process.execPath, ['-e', main], { stdio: 'pipe' })).toThrow(
       expect.objectContaining({ status: 42 }),
     );
+  });
+});
+
+describe('of what lib/ would never ask', () => {
+  const wrongScales = 'Expected an array of 1 to 8 different numbers, 1 among them, for scales';
+  const outOfRange = 'Expected a number from 0.25 to 4 for scales';
+
+  test.each<[object, string]>([
+    [{ scales: undefined }, wrongScales],
+    [{ scales: 'all' }, wrongScales],
+    [{ scales: { length: 1, 0: 1 } }, wrongScales],
+    [{ scales: [] }, wrongScales],
+    [{ scales: [1, 2, 3, 4, 0.5, 0.6, 0.7, 0.8, 0.9] }, wrongScales],
+    [{ scales: [1, 0.5, 0.5] }, wrongScales],
+    [{ scales: [0.5] }, wrongScales],
+    [{ scales: [1, 0] }, outOfRange],
+    [{ scales: [1, -1] }, outOfRange],
+    [{ scales: [1, Number.POSITIVE_INFINITY] }, outOfRange],
+    [{ scales: [1, Number.NaN] }, outOfRange],
+    [{ scales: [1, '2'] }, outOfRange],
+    [{ scales: new Array(1) }, outOfRange],
+    [{ fuse: undefined }, 'Expected a string for fuse'],
+    [{ fuse: 'sum' }, "Unknown fuse 'sum'"],
+  ])('%j is ERR_INVALID_ARGUMENT', async (options, message) => {
+    const model = await native().loadModel(await randomModel({ backbone: 'resnet50' }), {
+      device: 'cpu',
+      precision: 'f32',
+      threads: 1,
+      winograd: false,
+      cacheSize: 1,
+      cudnn: '',
+    });
+    const segment = () => model.segment(new Uint8Array(3), 1, 1, 3, { ...request, ...options });
+    expect(segment).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message }));
+    await model.close();
   });
 });

@@ -74,6 +74,17 @@ describe('segment', () => {
     expect((await readFile(path.join(root, 'crf-out/a.labels.png'))).equals(await expected.toPng())).toBe(true);
   });
 
+  test('with --scales, --fuse and --flip the labels are those of these options', async () => {
+    await photo('scales/a.png', 1);
+    const options = ['--scales', '0.5,0.75,1', '--fuse', 'mean', '--flip'];
+    const { code, stderr } = await segment('scales/a.png', '-o', 'scales-out', '--labels', ...options);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    await using model = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
+    const mode = { scales: [0.5, 0.75, 1], fuse: 'mean', flip: true } as const;
+    const expected = await model.segment(path.join(root, 'scales/a.png'), mode);
+    expect((await readFile(path.join(root, 'scales-out/a.labels.png'))).equals(await expected.toPng())).toBe(true);
+  });
+
   test('without -o it writes to out/, in the folders that the photos had', async () => {
     await photo('tree/a.png', 1);
     await photo('tree/deep/a.png', 2);
@@ -172,6 +183,12 @@ describe('usage', () => {
     [['segment', 'a.png', '--model', 'x', '--precision', 'f8'], /Allowed choices are auto, f32, tf32, bf16, f16/],
     [['segment', 'a.png', '--model', 'x', '--threads', 'two'], /Expected a whole number/],
     [['segment', 'a.png', '--model', 'x', '--threads', '0'], /integer from 1 to 1024 for threads/],
+    [['segment', 'a.png', '--model', 'x', '--scales', '1,half'], /Expected a number/],
+    [['segment', 'a.png', '--model', 'x', '--scales', '1,'], /Expected a number/],
+    [['segment', 'a.png', '--model', 'x', '--scales', '1,9'], /number from 0.25 to 4 for scales\[1\] but received 9/],
+    [['segment', 'a.png', '--model', 'x', '--scales', '1,1'], /number that was not there before for scales\[1\]/],
+    [['segment', 'a.png', '--model', 'x', '--scales', '0.5'], /array with 1 among its numbers for scales/],
+    [['segment', 'a.png', '--model', 'x', '--fuse', 'sum'], /Allowed choices are max, mean/],
     [['segment', 'a.png', '--model', 'x', '--device', 'gpu'], /auto, cpu, cuda or cuda:<number> for device/],
     [['segment', 'a.png', '--model', 'x', '--cudnn', ''], /path of a folder for cudnn/],
     [['doctor', '--cudnn', ''], /path of a folder for cudnn/],

@@ -197,7 +197,31 @@ describe('segment', () => {
   });
 
   test.each([
-    [{ score: true }, /one of crf, scores, logits, signal, limitInputPixels for option name but received "score"/],
+    [
+      { score: true },
+      /one of scales, fuse, flip, crf, scores, logits, signal, limitInputPixels for option name but received "score"/,
+    ],
+    [{ scales: 0.5 }, /^Expected array of numbers for scales but received 0.5 of type number$/],
+    [{ scales: null }, /^Expected array of numbers for scales but received null of type object$/],
+    [{ scales: new Float64Array([1]) }, /^Expected array of numbers for scales but received Float64Array of type/],
+    [{ scales: [] }, /^Expected integer from 1 to 8 for scales.length but received 0 of type number$/],
+    [
+      { scales: [1, 2, 3, 4, 0.5, 0.6, 0.7, 0.8, 0.9] },
+      /^Expected integer from 1 to 8 for scales.length but received 9 of type number$/,
+    ],
+    [{ scales: [1, 0.2] }, /^Expected number from 0.25 to 4 for scales\[1\] but received 0.2 of type number$/],
+    [{ scales: [4.01, 1] }, /^Expected number from 0.25 to 4 for scales\[0\] but received 4.01 of type number$/],
+    [{ scales: [1, Number.NaN] }, /for scales\[1\] but received NaN of type number$/],
+    [{ scales: [1, '2'] }, /^Expected number from 0.25 to 4 for scales\[1\] but received "2" of type string$/],
+    [{ scales: new Array(1) }, /for scales\[0\] but received undefined of type undefined$/],
+    [
+      { scales: [1, 0.5, 1] },
+      /^Expected number that was not there before for scales\[2\] but received 1 of type number$/,
+    ],
+    [{ scales: [0.5, 2] }, /^Expected array with 1 among its numbers for scales but received Array of type object$/],
+    [{ fuse: 'sum' }, /^Expected one of max, mean for fuse but received "sum" of type string$/],
+    [{ fuse: null }, /^Expected one of max, mean for fuse but received null of type object$/],
+    [{ flip: 'yes' }, /^Expected boolean for flip but received "yes" of type string$/],
     [{ scores: 'yes' }, /Expected boolean for scores but received "yes" of type string/],
     [{ logits: 0 }, /Expected boolean for logits but received 0 of type number/],
     [{ signal: {} }, /Expected AbortSignal for signal but received Object of type object/],

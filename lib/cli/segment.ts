@@ -2,7 +2,7 @@
 // JSON lines. One bad image never stops the others.
 
 import path from 'node:path';
-import { DeepLab, type LoadOptions } from '../deeplab';
+import { DeepLab, type LoadOptions, type SegmentOptions } from '../deeplab';
 import { DeepLabError } from '../errors';
 import { fromNative } from '../native';
 import { writeFileAtomically } from '../output';
@@ -21,6 +21,9 @@ export interface SegmentCommandOptions {
   readonly cudnn?: string;
   readonly threads?: number;
   readonly winograd: boolean;
+  readonly scales?: SegmentOptions['scales'];
+  readonly fuse?: SegmentOptions['fuse'];
+  readonly flip?: boolean;
   readonly crf?: boolean;
   readonly overlay?: boolean;
   readonly labels?: boolean;
@@ -98,7 +101,8 @@ async function segmentImage(
   options: SegmentCommandOptions,
 ): Promise<Report> {
   const start = performance.now();
-  const result = await model.segment(input, { crf: options.crf });
+  const { scales, fuse, flip, crf } = options;
+  const result = await model.segment(input, { scales, fuse, flip, crf });
   const milliseconds = Math.round(performance.now() - start);
   const both = !options.labels && !options.overlay;
   const labels = both || options.labels ? output + labelsSuffix : null;

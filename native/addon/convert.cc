@@ -58,6 +58,14 @@ int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min
   return static_cast<int64_t>(number);
 }
 
+size_t choice_argument(const Napi::Value& value, const char* argument, const char* const* names, size_t count) {
+  const std::string name = string_argument(value, argument);
+  for (size_t i = 0; i < count; ++i) {
+    if (name == names[i]) return i;
+  }
+  throw to_error(value.Env(), error(Code::kInvalidArgument, "Unknown ", argument, " '", name, "'"));
+}
+
 std::optional<Precision> precision_argument(const Napi::Value& value) {
   const std::string name = string_argument(value, "precision");
   for (const Precision precision : {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16}) {

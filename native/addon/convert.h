@@ -26,6 +26,13 @@ constexpr int64_t kMaxImageSide = 1 << 20;
 // defence; they throw ERR_INVALID_ARGUMENT.
 std::string string_argument(const Napi::Value& value, const char* name);
 int64_t integer_argument(const Napi::Value& value, const char* name, int64_t min, int64_t max);
+// The index of the value among `count` names.
+size_t choice_argument(const Napi::Value& value, const char* argument, const char* const* names, size_t count);
+// The same as an enum whose values are in the order of the names.
+template <typename Enum, size_t kCount>
+Enum choice_argument(const Napi::Value& value, const char* argument, const char* const (&names)[kCount]) {
+  return static_cast<Enum>(choice_argument(value, argument, names, kCount));
+}
 // "auto" is no precision: the device's best.
 std::optional<Precision> precision_argument(const Napi::Value& value);
 // A weights file, and of NativeLoadOptions the fields device, cudnn, precision and winograd.

@@ -13,16 +13,6 @@ constexpr const char* kNormalizations[] = {"symmetric", "before", "after", "none
 constexpr const char* kCoordinates[] = {"yx", "xy"};
 constexpr int kMaxIterations = 10000;
 
-// The index of the value among `names`, as an enum.
-template <typename Enum, size_t kCount>
-Enum choice_argument(const Napi::Value& value, const char* argument, const char* const (&names)[kCount]) {
-  const std::string name = string_argument(value, argument);
-  for (size_t i = 0; i < kCount; ++i) {
-    if (name == names[i]) return static_cast<Enum>(i);
-  }
-  throw to_error(value.Env(), error(Code::kInvalidArgument, "Unknown ", argument, " '", name, "'"));
-}
-
 std::vector<float> floats(const Napi::Float32Array& array) {
   return std::vector<float>(array.Data(), array.Data() + array.ElementLength());
 }

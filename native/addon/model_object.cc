@@ -1,11 +1,18 @@
 #include "addon/model_object.h"
 
+#include <algorithm>
+
 #include "addon/convert.h"
 #include "addon/crf_parameters.h"
 #include "core/memory.h"
 
 namespace deeplab {
 namespace {
+
+constexpr const char* kFuseRules[] = {"max", "mean"};
+constexpr double kMinScale = 0.25;
+constexpr double kMaxScale = 4;
+constexpr uint32_t kMaxScales = 8;
 
 SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
@@ -21,6 +28,34 @@ SegmentRequest segment_request(const Napi::CallbackInfo& info) {
   request.image = image_argument(info[1], info[2], info[3]);
   bytes_argument(info[0], "pixels", request.image.elements());
   return request;
+}
+
+std::vector<double> scales_argument(const Napi::Value& value) {
+  const auto wrong = [&] {
+    return to_error(value.Env(), error(Code::kInvalidArgument, "Expected an array of 1 to ", kMaxScales,
+                                       " different numbers, 1 among them, for scales"));
+  };
+  if (!value.IsArray()) throw wrong();
+  const auto given = value.As<Napi::Array>();
+  const uint32_t count = given.Length();
+  if (count == 0 || count > kMaxScales) throw wrong();
+  std::vector<double> scales;
+  const auto has = [&](double scale) { return std::find(scales.begin(), scales.end(), scale) != scales.end(); };
+  for (uint32_t i = 0; i < count; ++i) {
+    const double scale = number_argument(given.Get(i), "scales", kMinScale, kMaxScale);
+    if (has(scale)) throw wrong();
+    scales.push_back(scale);
+  }
+  if (!has(1)) throw wrong();
+  return scales;
+}
+
+InferenceMode mode_argument(const Napi::Object& options) {
+  InferenceMode mode;
+  mode.scales = scales_argument(options.Get("scales"));
+  mode.fuse = choice_argument<FuseRule>(options.Get("fuse"), "fuse", kFuseRules);
+  mode.flip = options.Get("flip").ToBoolean();
+  return mode;
 }
 
 // The result object of a request, with the buffers that the session fills while nobody else sees them.
@@ -100,6 +135,7 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
     logits = *shape;
   }
 
+  request.mode = mode_argument(options);
   if (!options.Get("crf").IsUndefined()) request.crf = crf_parameters_argument(options.Get("crf"));
 
   const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));

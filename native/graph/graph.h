@@ -87,6 +87,8 @@ struct ShiftedAdd {
 // centres), softmax, argmax.
 struct SegmentationHead {};
 
+enum class FuseRule { kMax, kMean };
+
 using Op =
     std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, SegmentationHead>;
 

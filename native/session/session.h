@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "graph/scales.h"
 #include "session/model.h"
 #include "session/worker.h"
 
@@ -33,6 +34,7 @@ struct SegmentRequest {
   uint64_t id = 0;
   Shape image;                  // [1,channels,H,W]
   std::vector<uint8_t> pixels;  // [H,W,channels]
+  InferenceMode mode;
   std::optional<CrfParameters> crf;
   RunOutput output;  // must stay valid until `done`
   Worker::Done done;
