@@ -78,16 +78,16 @@ describe('in a worker', () => {
 });
 
 describe('of what lib/ would never ask', () => {
-  const wrongScales = 'Expected an array of 1 to 8 different numbers, 1 among them, for scales';
+  const noArray = 'Expected an array for scales';
+  const wrongScales = 'Expected 1 to 8 different numbers from 0.25 to 4 for scales, 1 among them';
   const outOfRange = 'Expected a number from 0.25 to 4 for scales';
 
   test.each<[object, string]>([
-    [{ scales: undefined }, wrongScales],
-    [{ scales: 'all' }, wrongScales],
-    [{ scales: { length: 1, 0: 1 } }, wrongScales],
+    [{ scales: undefined }, noArray],
+    [{ scales: 'all' }, noArray],
+    [{ scales: { length: 1, 0: 1 } }, noArray],
     [{ scales: [] }, wrongScales],
     [{ scales: [1, 2, 3, 4, 0.5, 0.6, 0.7, 0.8, 0.9] }, wrongScales],
-    [{ scales: new Array(2 ** 32 - 1) }, wrongScales],
     [{ scales: [1, 0.5, 0.5] }, wrongScales],
     [{ scales: [0.5] }, wrongScales],
     [{ scales: [1, 0] }, outOfRange],

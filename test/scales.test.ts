@@ -217,6 +217,7 @@ test.each([1, 8])(
     const logitsOf = async (mode: Mode) => (await own.segment(image, { ...mode, logits: true })).logits?.data;
     const first: unknown[] = [];
     for (const mode of modes) first.push(await logitsOf(mode));
+    expect(new Set(first.map(String)).size).toBe(modes.length);
     for (const [i, mode] of modes.toReversed().entries()) {
       expect(await logitsOf(mode)).toEqual(first[modes.length - 1 - i]);
     }
