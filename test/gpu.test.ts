@@ -74,6 +74,19 @@ jest.setTimeout(600_000);
       }
     });
 
+    test('in f32, at several scales and mirrored', async () => {
+      const options = { logits: true, scales: [0.5, 0.75, 1], flip: true } as const;
+      await using onGpu = await DeepLab.load(weights, { device: 'cuda', precision: 'f32' });
+      await using onCpu = await DeepLab.load(weights, { device: 'cpu', precision: 'f32', winograd: false });
+      for (const fuse of ['max', 'mean'] as const) {
+        const [a, b] = [
+          await onGpu.segment(small, { ...options, fuse }),
+          await onCpu.segment(small, { ...options, fuse }),
+        ];
+        expect(relativeError(a.logits?.data ?? [], b.logits?.data ?? [])).toBeLessThan(bounds.f32);
+      }
+    });
+
     test('in f32: 99.9 % of the labels of a photo', async () => {
       await using onGpu = await DeepLab.load(weights, { device: 'cuda', precision: 'f32' });
       await using onCpu = await DeepLab.load(weights, { device: 'cpu', precision: 'f32' });
