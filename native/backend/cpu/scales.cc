@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <limits>
+
 #include "backend/bilinear.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
@@ -33,10 +36,27 @@ Run resize(const Resize& op, const Shape& input, const Shape& output) {
   };
 }
 
-// The logits of one scale on the grid of the first.
+// Logits of one scale, [N,h,w,classes], and where the first one's grid lies in theirs.
 struct Scale {
   Shape shape;
   std::vector<BilinearTap> rows, columns;
+
+  // fuse(fused, value) for every logit of row i of all images' rows.
+  template <typename Fuse>
+  void for_each_logit(const float* logits, int64_t i, float* fused, const Fuse& fuse) const {
+    const auto grid_height = static_cast<int64_t>(rows.size());
+    const BilinearTap& row = rows[i % grid_height];
+    const float* image = logits + i / grid_height * shape.h * shape.w * shape.c;
+    const float *top = image + row.low * shape.w * shape.c, *bottom = image + row.high * shape.w * shape.c;
+    for (const BilinearTap& column : columns) {
+      for (int64_t c = 0; c < shape.c; ++c) {
+        const int64_t low = column.low * shape.c + c, high = column.high * shape.c + c;
+        const float left = top[low] + (bottom[low] - top[low]) * row.fraction;
+        const float right = top[high] + (bottom[high] - top[high]) * row.fraction;
+        fuse(*fused++, left + (right - left) * column.fraction);
+      }
+    }
+  }
 };
 
 }  // namespace
@@ -54,34 +74,17 @@ Step compile_fuse_scales(const FuseScales& op, const std::vector<Shape>& inputs)
         {inputs[i], fuse_taps(grid.h, inputs[i].h, false), fuse_taps(grid.w, inputs[i].w, op.mirrored[i])});
   }
   return {"loop", 0, [rule = op.rule, grid, scales](const StepContext& context, const StepMemory& at) {
+            const auto count = static_cast<float>(scales.size());
             parallel_for(grid.n * grid.h, [&](int64_t i) {
-              float* out = context.at<float>(at.output) + i * grid.w * grid.c;
+              const int64_t row = grid.w * grid.c;
+              float* out = context.at<float>(at.output) + i * row;
+              std::fill_n(out, row, rule == FuseRule::kMean ? 0.0f : -std::numeric_limits<float>::infinity());
               for (size_t k = 0; k < scales.size(); ++k) {
-                const Scale& scale = scales[k];
-                const BilinearTap& row = scale.rows[i % grid.h];
-                const float* logits =
-                    context.at<float>(at.inputs[k]) + i / grid.h * scale.shape.h * scale.shape.w * grid.c;
-                const float* top = logits + row.low * scale.shape.w * grid.c;
-                const float* bottom = logits + row.high * scale.shape.w * grid.c;
-                for (int64_t x = 0; x < grid.w; ++x) {
-                  const BilinearTap& column = scale.columns[x];
-                  for (int64_t c = 0; c < grid.c; ++c) {
-                    const int64_t low = column.low * grid.c + c, high = column.high * grid.c + c;
-                    const float left = top[low] + (bottom[low] - top[low]) * row.fraction;
-                    const float right = top[high] + (bottom[high] - top[high]) * row.fraction;
-                    const float value = left + (right - left) * column.fraction;
-                    float& fused = out[x * grid.c + c];
-                    if (k == 0) {
-                      fused = value;
-                    } else {
-                      fused = rule == FuseRule::kMean ? fused + value : std::max(fused, value);
-                    }
-                  }
-                }
+                scales[k].for_each_logit(context.at<float>(at.inputs[k]), i, out, [&](float& fused, float value) {
+                  fused = rule == FuseRule::kMean ? fused + value : std::max(fused, value);
+                });
               }
-              if (rule != FuseRule::kMean) return;
-              const auto count = static_cast<float>(scales.size());
-              for (int64_t x = 0; x < grid.w * grid.c; ++x) out[x] /= count;
+              if (rule == FuseRule::kMean) std::for_each(out, out + row, [&](float& fused) { fused /= count; });
             });
           }};
 }

@@ -12,6 +12,16 @@ namespace {
 
 double ratio(int64_t a, int64_t b) { return static_cast<double>(a) / static_cast<double>(b); }
 
+// body(T(), number of channels) for what a normalized image is in memory.
+template <typename Body>
+auto with_image(Precision precision, const Body& body) {
+  return with_element(precision, [&](auto element) {
+    using T = decltype(element);
+    constexpr Precision kPrecision = std::is_same_v<T, BF16> ? Precision::kBF16 : Precision::kF16;  // f32 has as many
+    return body(element, std::integral_constant<int, static_cast<int>(image_channels(kPrecision))>());
+  });
+}
+
 ConvSpec conv_spec(Precision precision, const Shape& input, int64_t in_channels, const Shape& output) {
   ConvSpec spec;
   spec.precision = precision;
@@ -92,20 +102,6 @@ Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::strin
   if (!status.ok()) return status;
   return std::shared_ptr<const DeviceConv>(std::move(conv));
 }
-
-namespace {
-
-// body(T(), number of channels) for what a normalized image is in memory.
-template <typename Body>
-auto with_image(Precision precision, const Body& body) {
-  return with_element(precision, [&](auto element) {
-    using T = decltype(element);
-    constexpr Precision kPrecision = std::is_same_v<T, BF16> ? Precision::kBF16 : Precision::kF16;  // f32 has as many
-    return body(element, std::integral_constant<int, static_cast<int>(image_channels(kPrecision))>());
-  });
-}
-
-}  // namespace
 
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image) {
   const ModelConfig& config = op.config;
