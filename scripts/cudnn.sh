@@ -13,12 +13,12 @@ echo "Fetching ${packages[*]}"
 python3 -m pip download --quiet --quiet --disable-pip-version-check --retries 1 --no-deps --only-binary :all: --dest "$folder/wheels" \
   "${packages[@]}"
 for wheel in "$folder"/wheels/*.whl; do
-  # Wheels are zip files. Training, attention and the like are not for us.
+  # Wheels are zip files. Recurrent networks and attention are not for us.
   python3 - "$wheel" "$folder" <<'PYTHON'
 import re, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     wanted = [name for name in wheel.namelist() if re.search(r"/(include|lib)/", name)]
-    wheel.extractall(sys.argv[2], [name for name in wanted if not re.search(r"_(adv|cnn|ops)\.so|nvblas|\.alt\.", name)])
+    wheel.extractall(sys.argv[2], [name for name in wanted if not re.search(r"_adv\.so|nvblas|\.alt\.", name)])
 PYTHON
 done
 rm -r "$folder/wheels"

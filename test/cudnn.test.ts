@@ -52,7 +52,7 @@ const libraries = available ? readdirSync(cudnn).map((name) => path.join(cudnn, 
     expect(await run(cudnn)).toMatch(/^9\.\d+\.\d+\n$/);
   });
 
-  test.each(['libcudnn_graph', 'libcudnn_engines_precompiled', 'libcudnn_heuristic'])(
+  test.each(['libcudnn_graph', 'libcudnn_ops', 'libcudnn_engines_precompiled', 'libcudnn_heuristic'])(
     'without %s, the message names it, and the process goes on',
     async (missing) => {
       const part = partOf(

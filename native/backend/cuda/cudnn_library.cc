@@ -16,8 +16,13 @@ namespace fs = std::filesystem;
 constexpr const char* kMain = "libcudnn.so.9";
 // cuDNN is several libraries. With some of them missing, its first call ends the process; so each is opened before any
 // call, those that others need first.
-constexpr const char* kParts[] = {"libcudnn_graph.so.9", "libcudnn_engines_precompiled.so.9",
-                                  "libcudnn_engines_runtime_compiled.so.9", "libcudnn_heuristic.so.9", kMain};
+constexpr const char* kParts[] = {"libcudnn_graph.so.9",
+                                  "libcudnn_ops.so.9",
+                                  "libcudnn_cnn.so.9",
+                                  "libcudnn_engines_precompiled.so.9",
+                                  "libcudnn_engines_runtime_compiled.so.9",
+                                  "libcudnn_heuristic.so.9",
+                                  kMain};
 // cuDNN looks for it itself, and ends the process where there is none.
 constexpr const char* kCublas = "libcublasLt.so.13";
 // Device properties as descriptors came with 9.8.
