@@ -1,12 +1,10 @@
 #include "backend/bilinear.h"
+#include "backend/cpu/element.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
 
 namespace deeplab {
 namespace {
-
-void write(float* out, float value) { *out = value; }
-void write(uint16_t* out, float value) { *out = bf16_from_float(value); }
 
 // One image row, of element type T (uint16_t holds bf16).
 struct RowNormalizer {
@@ -24,7 +22,7 @@ struct RowNormalizer {
         const float top = low_row[low] + static_cast<float>(low_row[high] - low_row[low]) * column.fraction;
         const float bottom = high_row[low] + static_cast<float>(high_row[high] - high_row[low]) * column.fraction;
         const float value = (top + (bottom - top) * fraction) * config.value_scale;
-        write(out++, (value - config.mean[c]) / config.std[c]);
+        write_element(out++, (value - config.mean[c]) / config.std[c]);
       }
     }
   }

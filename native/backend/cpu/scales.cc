@@ -2,16 +2,12 @@
 #include <limits>
 
 #include "backend/bilinear.h"
+#include "backend/cpu/element.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
 
 namespace deeplab {
 namespace {
-
-float read(float value) { return value; }
-float read(uint16_t value) { return float_from_bf16(value); }
-void write(float* out, float value) { *out = value; }
-void write(uint16_t* out, float value) { *out = bf16_from_float(value); }
 
 // Element type T; uint16_t holds bf16.
 template <typename T>
@@ -27,9 +23,11 @@ Run resize(const Resize& op, const Shape& input, const Shape& output) {
       for (const BilinearTap& column : columns) {
         for (int64_t c = 0; c < input.c; ++c) {
           const int64_t low = column.low * input.c + c, high = column.high * input.c + c;
-          const float above = read(top[low]) + (read(top[high]) - read(top[low])) * column.fraction;
-          const float below = read(bottom[low]) + (read(bottom[high]) - read(bottom[low])) * column.fraction;
-          write(out++, above + (below - above) * row.fraction);
+          const float above =
+              read_element(top[low]) + (read_element(top[high]) - read_element(top[low])) * column.fraction;
+          const float below =
+              read_element(bottom[low]) + (read_element(bottom[high]) - read_element(bottom[low])) * column.fraction;
+          write_element(out++, above + (below - above) * row.fraction);
         }
       }
     });

@@ -16,23 +16,19 @@ cudnnDataType_t element_type(Precision precision) {
 // Tensors are aligned as the planned memory is.
 constexpr int64_t kAlignment = 16;
 
-struct Tensors {
-  const Cudnn& cudnn;
-
-  // [n,c,h,w] in NHWC; of a kernel [out,in,height,width]. Not in memory if `is_virtual`.
-  Result<Descriptor> make(int64_t id, cudnnDataType_t type, const std::vector<int64_t>& dims,
-                          bool is_virtual = false) const {
-    const std::vector<int64_t> strides = {dims[1] * dims[2] * dims[3], 1, dims[1] * dims[3], dims[1]};
-    return Builder(&cudnn, CUDNN_BACKEND_TENSOR_DESCRIPTOR)
-        .set(CUDNN_ATTR_TENSOR_DATA_TYPE, type)
-        .set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims)
-        .set(CUDNN_ATTR_TENSOR_STRIDES, strides)
-        .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id)
-        .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kAlignment)
-        .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual)
-        .finalize();
-  }
-};
+// [n,c,h,w] in NHWC; of a kernel [out,in,height,width]. Not in memory if `is_virtual`.
+Result<Descriptor> make_tensor(const Cudnn& cudnn, int64_t id, cudnnDataType_t type, const std::vector<int64_t>& dims,
+                               bool is_virtual = false) {
+  const std::vector<int64_t> strides = {dims[1] * dims[2] * dims[3], 1, dims[1] * dims[3], dims[1]};
+  return Builder(&cudnn, CUDNN_BACKEND_TENSOR_DESCRIPTOR)
+      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, type)
+      .set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims)
+      .set(CUDNN_ATTR_TENSOR_STRIDES, strides)
+      .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id)
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kAlignment)
+      .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual)
+      .finalize();
+}
 
 // The operations of a graph, one after the other: each takes what the one before gave.
 class OperationChain {
@@ -42,9 +38,9 @@ class OperationChain {
   Status convolve() {
     const cudnnDataType_t element = element_type(spec_.precision);
     DEEPLAB_RETURN_IF_ERROR(
-        keep(tensors_.make(kInput, element, {spec_.n, spec_.in_channels, spec_.in_height, spec_.in_width})));
-    DEEPLAB_RETURN_IF_ERROR(
-        keep(tensors_.make(kKernel, element, {spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel})));
+        keep(make_tensor(cudnn_, kInput, element, {spec_.n, spec_.in_channels, spec_.in_height, spec_.in_width})));
+    DEEPLAB_RETURN_IF_ERROR(keep(
+        make_tensor(cudnn_, kKernel, element, {spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel})));
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     DEEPLAB_RETURN_IF_ERROR(
         keep(Builder(&cudnn_, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
@@ -70,7 +66,7 @@ class OperationChain {
 
   Status add(ConvTensor id, cudnnDataType_t type, const std::vector<int64_t>& dims) {
     const size_t input = kept_.size() - 1;
-    DEEPLAB_RETURN_IF_ERROR(keep(tensors_.make(id, type, dims)));
+    DEEPLAB_RETURN_IF_ERROR(keep(make_tensor(cudnn_, id, type, dims)));
     const size_t other = kept_.size() - 1;
     return pointwise(CUDNN_POINTWISE_ADD, input, &other);
   }
@@ -101,8 +97,8 @@ class OperationChain {
     const bool last = static_cast<int>(operations_.size()) + 1 == expected_;
     // What is not in memory needs a name all the same.
     const int64_t id = last ? kOutput : kOutput + 1 + static_cast<int64_t>(operations_.size());
-    return keep(tensors_.make(id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT,
-                              {spec_.n, spec_.out_channels, spec_.out_height, spec_.out_width}, !last));
+    return keep(make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT,
+                            {spec_.n, spec_.out_channels, spec_.out_height, spec_.out_width}, !last));
   }
 
   Status operation(Result<Descriptor> made) {
@@ -128,7 +124,6 @@ class OperationChain {
 
   const Cudnn& cudnn_;
   const ConvSpec& spec_;
-  const Tensors tensors_{cudnn_};
   int expected_ = 1;
   std::vector<Descriptor> kept_;  // what the operations refer to; the last one is a chain's newest tensor
   std::vector<Descriptor> operations_;

@@ -106,11 +106,11 @@ Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::strin
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image) {
   const ModelConfig& config = op.config;
   const InputGeometry geometry = input_geometry(config, image.h, image.w);
-  auto rows = upload_table(compiler.stream, bilinear_taps(geometry.height, image.h, ratio(image.h, geometry.height)));
-  if (!rows.ok()) return rows.status();
-  auto columns = upload_table(compiler.stream, bilinear_taps(geometry.width, image.w, ratio(image.w, geometry.width)));
-  if (!columns.ok()) return columns.status();
-  return with_image(compiler.precision, [&, rows = *rows, columns = *columns](auto element, auto channels) {
+  const auto taps =
+      upload_taps(compiler.stream, bilinear_taps(geometry.height, image.h, ratio(image.h, geometry.height)),
+                  bilinear_taps(geometry.width, image.w, ratio(image.w, geometry.width)));
+  if (!taps.ok()) return taps.status();
+  return with_image(compiler.precision, [&, taps = *taps](auto element, auto channels) {
     using T = decltype(element);
     NormalizeKernel<T, channels> kernel{};
     kernel.image_height = image.h;
@@ -120,8 +120,8 @@ Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& o
     kernel.resized_width = geometry.width;
     kernel.height = geometry.padded_height;
     kernel.width = geometry.padded_width;
-    kernel.rows = rows->template as<BilinearTap>();
-    kernel.columns = columns->template as<BilinearTap>();
+    kernel.rows = taps.rows();
+    kernel.columns = taps.columns();
     kernel.bgr = config.bgr;
     kernel.value_scale = config.value_scale;
     for (int c = 0; c < 3; ++c) {
@@ -130,7 +130,7 @@ Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& o
     }
     const int64_t pixels = image.n * geometry.padded_height * geometry.padded_width;
     return Step{"kernel", 0, false, 0,
-                [kernel, pixels, rows, columns](const StepContext& context, const StepMemory& memory) mutable {
+                [kernel, pixels, taps](const StepContext& context, const StepMemory& memory) mutable {
                   kernel.pixels = context.pixels;
                   kernel.output = context.at<Eight<T>>(memory.output);
                   return launch(context.stream, pixels, kernel);
@@ -139,22 +139,21 @@ Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& o
 }
 
 Result<Step> compile_resize(const LayerCompiler& compiler, const Resize& op, const Shape& input, const Shape& output) {
-  auto rows = upload_table(compiler.stream, resize_taps(output.h, input.h, op.scale, false));
-  if (!rows.ok()) return rows.status();
-  auto columns = upload_table(compiler.stream, resize_taps(output.w, input.w, op.scale, op.mirror));
-  if (!columns.ok()) return columns.status();
-  return with_image(compiler.precision, [&, rows = *rows, columns = *columns](auto element, auto channels) {
+  const auto taps = upload_taps(compiler.stream, resize_taps(output.h, input.h, op.scale, false),
+                                resize_taps(output.w, input.w, op.scale, op.mirror));
+  if (!taps.ok()) return taps.status();
+  return with_image(compiler.precision, [&, taps = *taps](auto element, auto channels) {
     using T = decltype(element);
     ResizeKernel<T, channels> kernel{};
     kernel.in_height = input.h;
     kernel.in_width = input.w;
     kernel.height = output.h;
     kernel.width = output.w;
-    kernel.rows = rows->template as<BilinearTap>();
-    kernel.columns = columns->template as<BilinearTap>();
+    kernel.rows = taps.rows();
+    kernel.columns = taps.columns();
     const int64_t pixels = output.n * output.h * output.w;
     return Step{"kernel", 0, false, 0,
-                [kernel, pixels, rows, columns](const StepContext& context, const StepMemory& memory) mutable {
+                [kernel, pixels, taps](const StepContext& context, const StepMemory& memory) mutable {
                   kernel.input = context.at<const Eight<T>>(memory.inputs[0]);
                   kernel.output = context.at<Eight<T>>(memory.output);
                   return launch(context.stream, pixels, kernel);
@@ -172,14 +171,13 @@ Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales
   kernel.height = grid.h;
   kernel.width = grid.w;
   kernel.classes = grid.c;
-  std::vector<std::shared_ptr<const DeviceBuffer>> tables;
+  std::vector<DeviceTaps> tables;
   for (size_t k = 0; k < inputs.size(); ++k) {
-    auto rows = upload_table(compiler.stream, fuse_taps(grid.h, inputs[k].h, false));
-    if (!rows.ok()) return rows.status();
-    auto columns = upload_table(compiler.stream, fuse_taps(grid.w, inputs[k].w, op.mirrored[k]));
-    if (!columns.ok()) return columns.status();
-    kernel.scales[k] = {nullptr, inputs[k].h, inputs[k].w, (*rows)->as<BilinearTap>(), (*columns)->as<BilinearTap>()};
-    tables.insert(tables.end(), {*rows, *columns});
+    const auto taps = upload_taps(compiler.stream, fuse_taps(grid.h, inputs[k].h, false),
+                                  fuse_taps(grid.w, inputs[k].w, op.mirrored[k]));
+    if (!taps.ok()) return taps.status();
+    kernel.scales[k] = {nullptr, inputs[k].h, inputs[k].w, taps->rows(), taps->columns()};
+    tables.push_back(*taps);
   }
   return Step{
       "kernel", 0, false, 0,

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "backend/cuda/device.h"
+#include "backend/cuda/table.h"
 #include "core/tensor.h"
 #include "graph/shapes.h"
 
@@ -24,12 +24,12 @@ class SegmentationHead {
   Status write_unary(Stream stream, const float* logits, int64_t n, float* unary) const;
 
  private:
-  SegmentationHead(const Shape& logits, const Shape& image) : logits_(logits), image_(image) {}
+  SegmentationHead(const Shape& logits, const Shape& image, DeviceTaps taps)
+      : logits_(logits), image_(image), taps_(std::move(taps)) {}
 
   const Shape logits_;
   const Shape image_;
-  std::shared_ptr<const DeviceBuffer> rows_;
-  std::shared_ptr<const DeviceBuffer> columns_;
+  const DeviceTaps taps_;
 };
 
 }  // namespace deeplab::cuda
