@@ -8,6 +8,8 @@ export const errorCatalogue = {
   ERR_NOT_FOUND: 'A file, folder or named model does not exist, or may not be read.',
   ERR_INVALID_WEIGHTS:
     'A weights file is damaged or is not what its header says: truncated, overlapping tensors, wrong shapes, missing tensors, values that are not finite. The message names the tensor. Fetch or export the file again.',
+  ERR_UNSAFE_WEIGHTS:
+    'A file of weights asks for more than tensors: a pickle that would call a function or build an object, which is never done. The message names it. Export the tensors alone, as by `torch.save(model.state_dict(), file)`.',
   ERR_UNSUPPORTED_MODEL:
     'A weights file is sound, but describes a network that this version cannot build. The message names the metadata key and the values it may have.',
   ERR_UNSUPPORTED_PRECISION:
@@ -22,6 +24,10 @@ export const errorCatalogue = {
     'The image needs more memory than is available. The message says how much. The model stays usable for smaller images.',
   ERR_INVALID_ARRAY:
     'A file of numbers (.npy or .safetensors) is damaged, or holds numbers of a type or in an order that cannot be read. The message says what was expected and what came.',
+  ERR_DOWNLOAD:
+    'A file could not be downloaded: the server cannot be reached, answers with an error, or breaks off again and again. What has come so far is kept, and the next attempt goes on from there. The message names the address.',
+  ERR_CHECKSUM:
+    'A downloaded file is not the one that was published: its size or SHA-256 differs. It was removed. The message gives both.',
   ERR_CLOSED: 'The model, or the CRF, was closed before the call.',
   ERR_ABORTED: "The call's AbortSignal was aborted.",
   ERR_WRITE: 'An output file could not be written. Nothing was left behind under its name.',
