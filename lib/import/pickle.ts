@@ -134,9 +134,9 @@ class PickleMachine {
   }
 
   /** As far as the newline, without it. */
-  line(): string {
+  line(encoding: 'utf8' | 'latin1' = 'utf8'): string {
     const end = this.#bytes.subarray(this.at, this.at + mostLineBytes).indexOf(0x0a);
-    if (end >= 0) return this.take(end + 1).toString('utf8', 0, end);
+    if (end >= 0) return this.take(end + 1).toString(encoding, 0, end);
     if (this.at + mostLineBytes > this.#bytes.length) throw new PickleEnds();
     throw this.invalid(`has a line of more than ${mostLineBytes} bytes`);
   }
@@ -315,7 +315,7 @@ const instructions: Instructions = {
   S: (m) => m.push(m.quoted()),
   T: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
   U: (m) => m.push(m.take(m.take(1)[0] as number).toString()),
-  V: (m) => m.push(m.line().replace(/\\u([0-9a-f]{4})/g, (_, hex: string) => fromHex(hex))),
+  V: (m) => m.push(m.line('latin1').replace(/\\u([0-9a-f]{4})/g, (_, hex: string) => fromHex(hex))),
   X: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
   a: (m) => m.append([m.pop()]),
   b: (m) => m.build(),
