@@ -181,6 +181,12 @@ describe('a pickle that asks for more than data is refused with the name of what
 /** A tuple of two of the tuple before, thirty times over: 2^30 objects for who walks through them. */
 const laughs = program('K', 1, ...Array.from({ length: 30 }, (_, i) => program('p', `${i}\n0g${i}\ng${i}\n\x86`)), '.');
 
+/** A list of 100,000 pairs, of which an OrderedDict is made 100,000 times. */
+function manyCalls(): Buffer {
+  const list = program(']p0\n(', 'K\x01K\x01\x86'.repeat(100_000), 'e0');
+  return program(list, 'ccollections\nOrderedDict\np1\n0', 'g1\ng0\n\x85R0'.repeat(100_000), '.');
+}
+
 describe('a pickle that is damaged, or takes too much, is refused', () => {
   test.each<[string, Buffer, RegExp]>([
     ['nothing', program(), /ends in the middle of its pickle/],
@@ -212,6 +218,7 @@ describe('a pickle that is damaged, or takes too much, is refused', () => {
     ['a million dicts', program('}'.repeat(1_000_000), '.'), /builds more than 500000 objects/],
     ['a million tuples', program(')'.repeat(1_000_000), '.'), /builds more than 500000 objects/],
     ['a million calls', program('ccollections\nOrderedDict\np0\n0', 'g0\n)R0'.repeat(500_000), '.'), /500000 objects/],
+    ['a long list given to many calls', manyCalls(), /gives its calls more than 5000000 arguments/],
     ['three million numbers', program('K\x01'.repeat(3_000_000), '.'), /more than 2000000 instructions/],
     ['three million marks', program('('.repeat(3_000_000), '.'), /more than 2000000 instructions/],
     [
