@@ -25,6 +25,7 @@ test('the public names are these', () => {
     'doctor',
     'errorCatalogue',
     'inspect',
+    'networks',
     'probabilityFloor',
     'tune',
     'vocPalette',
