@@ -37,6 +37,7 @@ struct NetworkOptions {
 // Host memory of one run, all owned by the caller, row-major.
 struct RunInput {
   const uint8_t* pixels = nullptr;     // [N,H,W,channels]
+  const float* logits = nullptr;       // [N,classes,h,w], of a graph with GivenLogits
   const CrfParameters* crf = nullptr;  // refines labels and scores; null: none
 };
 

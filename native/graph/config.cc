@@ -1,8 +1,10 @@
 #include "graph/config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 namespace deeplab {
 namespace {
@@ -57,9 +59,12 @@ class Reader {
     return 0;
   }
 
+  // Integers separated by commas. No text is no integers, where that is what a missing key means.
   std::vector<int> integers(const char* key, int min, int max, const char* otherwise = nullptr) {
     std::vector<int> values;
-    for (const std::string& part : split(text(key, otherwise), ',')) {
+    const std::string given = text(key, otherwise);
+    if (given.empty() && otherwise != nullptr && *otherwise == '\0') return values;
+    for (const std::string& part : split(given, ',')) {
       int value = 0;
       if (!parse_int(part, min, max, &value)) {
         refuse(key, "integers from " + std::to_string(min) + " to " + std::to_string(max));
@@ -68,6 +73,24 @@ class Reader {
       values.push_back(value);
     }
     return values;
+  }
+
+  int integer(const char* key, int min, int max, const char* otherwise = nullptr) {
+    const auto values = integers(key, min, max, otherwise);
+    if (values.size() == 1) return values[0];
+    refuse(key, "one integer from " + std::to_string(min) + " to " + std::to_string(max));
+    return min;
+  }
+
+  bool yes(const char* key, const char* otherwise) { return choice(key, {"no", "yes"}, otherwise) == 1; }
+
+  float number(const char* key, float min, float max, const char* otherwise) {
+    float value = 0;
+    if (parse_float(text(key, otherwise), &value) && value >= min && value <= max) return value;
+    std::ostringstream range;
+    range << "a number from " << min << " to " << max;
+    refuse(key, range.str());
+    return min;
   }
 
   std::array<float, 3> triple(const char* key) {
@@ -104,6 +127,87 @@ class Reader {
   const std::map<std::string, std::string>& metadata_;
   Status status_;
 };
+
+constexpr int kMostRate = 512;
+
+void read_resnet(Reader& reader, ModelConfig& config) {
+  config.stride_placement =
+      reader.choice("stride_placement", {"1x1", "3x3"}) == 0 ? StridePlacement::k1x1 : StridePlacement::k3x3;
+  config.stride_unit =
+      reader.choice("stride_unit", {"first", "last"}, "first") == 0 ? StrideUnit::kFirst : StrideUnit::kLast;
+  config.dilate_first_unit = reader.choice("dilation_start", {"first", "second"}, "first") == 0;
+  if (config.architecture != "deeplab_v3") return;
+  const auto multi_grid = reader.integers("multi_grid", 1, 64, "1,1,1");
+  if (multi_grid.size() == config.multi_grid.size()) {
+    std::copy(multi_grid.begin(), multi_grid.end(), config.multi_grid.begin());
+  } else {
+    reader.refuse("multi_grid", "three integers");
+  }
+  config.cascade_blocks = reader.integer("cascade_blocks", 0, 3, "0");
+}
+
+void read_vgg(Reader& reader, ModelConfig& config) {
+  config.head_channels = reader.integer("head_channels", 1, 8192, "1024");
+  config.fc6_kernel = reader.choice("fc6_kernel", {"3", "4", "7"}, "3") == 0 ? 3 : reader.integer("fc6_kernel", 4, 7);
+  config.pool5a = reader.choice("pool5a", {"none", "average"}, "none") == 1;
+  for (const int rate : config.aspp_rates) {
+    if (config.fc6_kernel % 2 == 0 && rate % 2 != 0) reader.refuse("aspp_rates", "even rates for a 4x4 fc6");
+  }
+}
+
+void read_v3_head(Reader& reader, ModelConfig& config) {
+  config.head_channels = reader.integer("head_channels", 1, 8192, "256");
+  config.image_pooling = reader.yes("image_pooling", "yes");
+  config.head_conv = reader.choice("head_conv", {"none", "3x3"}, "none") == 1;
+}
+
+// What the network is: docs/weights.md's first table.
+void read_network(Reader& reader, ModelConfig& config) {
+  const bool v3 = reader.choice("architecture", {"deeplab_v1", "deeplab_v2", "deeplab_v3"}) == 2;
+  config.architecture = reader.text("architecture");
+  config.backbone = reader.text("backbone");
+  const bool vgg = config.backbone == "vgg16", mobilenet = config.backbone == "mobilenet_v2";
+  if (config.architecture == "deeplab_v1") {
+    reader.choice("backbone", {"vgg16"});
+  } else if (v3) {
+    reader.choice("backbone", {"resnet50", "resnet101", "mobilenet_v2"});
+  } else {
+    reader.choice("backbone", {"vgg16", "resnet50", "resnet101"});
+  }
+  config.output_stride = vgg || reader.choice("output_stride", {"8", "16"}, "8") == 0 ? 8 : 16;
+  if (vgg) reader.choice("output_stride", {"8"}, "8");
+
+  config.aspp_rates = reader.integers("aspp_rates", 1, kMostRate, v3 ? "" : nullptr);
+  if (v3) {
+    config.aspp_fusion =
+        reader.choice("aspp_fusion", {"concat", "none"}, "concat") == 0 ? AsppFusion::kConcat : AsppFusion::kNone;
+    read_v3_head(reader, config);
+  } else {
+    reader.choice("aspp_fusion", {"sum"}, "sum");
+  }
+  if (vgg) {
+    read_vgg(reader, config);
+  } else if (mobilenet) {
+    config.width_multiplier = reader.number("width_multiplier", 0.1f, 2, "1");
+    config.channel_divisor = reader.integer("channel_divisor", 1, 64, "8");
+  } else {
+    read_resnet(reader, config);
+  }
+
+  config.batch_norm = !vgg && reader.choice("batch_norm", {"yes", "folded"}, "yes") == 0;
+  const std::string eps = reader.text("bn_eps", "1e-5");
+  config.bn_eps = reader.number("bn_eps", 0, 1, "1e-5");
+  config.head_bn_eps = reader.number("head_bn_eps", 0, 1, eps.c_str());
+  config.stem_padding =
+      reader.choice("stem_padding", {"3", "same"}, "3") == 0 ? PaddingRule::kFloor : PaddingRule::kSame;
+  constexpr PaddingRule kPoolRules[] = {PaddingRule::kFloor, PaddingRule::kCeil, PaddingRule::kSame};
+  config.pool_padding = kPoolRules[reader.choice(
+      "max_pool",
+      {"kernel 3, stride 2, padding 1, floor", "kernel 3, stride 2, padding 1, ceil", "kernel 3, stride 2, same"},
+      "kernel 3, stride 2, padding 1, floor")];
+  constexpr Upsample kUpsamples[] = {Upsample::kHalfPixel, Upsample::kAlignCorners, Upsample::kAsymmetric};
+  config.upsample = kUpsamples[reader.choice("upsample", {"half_pixel", "align_corners", "asymmetric"}, "half_pixel")];
+}
 
 void read_resize(Reader& reader, ModelConfig& config) {
   const char* kKey = "input_size";
@@ -142,10 +246,13 @@ void read_classes(Reader& reader, ModelConfig& config) {
   if (config.palette.size() != config.classes.size()) reader.refuse("palette", "one colour for each class");
 }
 
-// The published ones of DeepLab v2 with ResNet-101 (arXiv 1606.00915) where the file has none.
+// The published ones of the network where the file has none (arXiv 1606.00915; v1: 1412.7062).
 void read_crf(Reader& reader, ModelConfig& config) {
-  const auto bilateral = reader.positives("crf_bilateral", {"weight", "xy", "rgb"}, "4,67,3");
-  const auto gaussian = reader.positives("crf_gaussian", {"weight", "xy"}, "3,1");
+  const bool vgg = config.backbone == "vgg16", v1 = config.architecture == "deeplab_v1";
+  const char* published_bilateral = v1 ? "4,49,5" : vgg ? "4,65,3" : "4,67,3";
+  const char* published_gaussian = v1 ? "3,3" : vgg ? "2,2" : "3,1";
+  const auto bilateral = reader.positives("crf_bilateral", {"weight", "xy", "rgb"}, published_bilateral);
+  const auto gaussian = reader.positives("crf_gaussian", {"weight", "xy"}, published_gaussian);
   CrfTerm position;
   position.compatibility = {gaussian[0]};
   position.deviations = {gaussian[1], gaussian[1]};
@@ -155,7 +262,7 @@ void read_crf(Reader& reader, ModelConfig& config) {
   appearance.compatibility = {bilateral[0]};
   appearance.deviations = {bilateral[1], bilateral[1], bilateral[2], bilateral[2], bilateral[2]};
   config.crf.model.terms = {appearance, position};
-  config.crf.inference.iterations = reader.integers("crf_iterations", 0, 10000, "10")[0];
+  config.crf.inference.iterations = reader.integer("crf_iterations", 0, 10000, "10");
 }
 
 }  // namespace
@@ -165,26 +272,7 @@ Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metad
   ModelConfig config;
   config.metadata = metadata;
 
-  config.architecture = reader.text("architecture");
-  reader.choice("architecture", {"deeplab_v2"});
-  config.backbone = reader.text("backbone");
-  reader.choice("backbone", {"resnet50", "resnet101"});
-  reader.choice("output_stride", {"8"}, "8");
-  config.aspp_rates = reader.integers("aspp_rates", 1, 512);
-  reader.choice("aspp_fusion", {"sum"}, "sum");
-  config.stride_placement =
-      reader.choice("stride_placement", {"1x1", "3x3"}) == 0 ? StridePlacement::k1x1 : StridePlacement::k3x3;
-  config.stem_padding =
-      reader.choice("stem_padding", {"3", "same"}, "3") == 0 ? PaddingRule::kFloor : PaddingRule::kSame;
-  constexpr PaddingRule kPoolRules[] = {PaddingRule::kFloor, PaddingRule::kCeil, PaddingRule::kSame};
-  config.pool_padding = kPoolRules[reader.choice(
-      "max_pool",
-      {"kernel 3, stride 2, padding 1, floor", "kernel 3, stride 2, padding 1, ceil", "kernel 3, stride 2, same"},
-      "kernel 3, stride 2, padding 1, floor")];
-  if (!parse_float(reader.text("bn_eps", "1e-5"), &config.bn_eps) || config.bn_eps < 0) {
-    reader.refuse("bn_eps", "a number that is not negative");
-  }
-
+  read_network(reader, config);
   read_classes(reader, config);
   config.bgr = reader.choice("channel_order", {"rgb", "bgr"}) == 1;
   config.value_scale = reader.choice("value_range", {"0..1", "0..255"}) == 0 ? 1.0f / 255.0f : 1.0f;
@@ -195,10 +283,27 @@ Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metad
   }
   read_resize(reader, config);
   read_crf(reader, config);
-  config.pad_to_multiple = reader.integers("pad_to_multiple", 1, 512, "1")[0];
+  config.pad_to_multiple = reader.integer("pad_to_multiple", 1, 512, "1");
 
   if (!reader.status().ok()) return reader.status();
   return config;
+}
+
+Status set_output_stride(ModelConfig& config, int output_stride) {
+  if (output_stride == config.output_stride) return Status();
+  if (config.backbone == "vgg16" || (output_stride != 8 && output_stride != 16)) {
+    return error(Code::kInvalidArgument, "Expected ", config.backbone == "vgg16" ? "8" : "8 or 16",
+                 " for the output stride of ", config.backbone, " but received ", output_stride);
+  }
+  for (int& rate : config.aspp_rates) {
+    if (rate * config.output_stride % output_stride != 0) {
+      return error(Code::kInvalidArgument, "Expected even ASPP rates to change the output stride from ",
+                   config.output_stride, " to ", output_stride, ", received ", rate);
+    }
+    rate = rate * config.output_stride / output_stride;
+  }
+  config.output_stride = output_stride;
+  return Status();
 }
 
 }  // namespace deeplab

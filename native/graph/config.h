@@ -20,6 +20,26 @@ enum class StridePlacement {
   k3x3,  // on the middle one: torchvision
 };
 
+// Which bottleneck of a layer has the layer's stride.
+enum class StrideUnit {
+  kFirst,
+  kLast,  // of the layer before: TensorFlow slim
+};
+
+// What becomes of the branches of an ASPP.
+enum class AsppFusion {
+  kSum,     // each ends in the classes: v1, v2
+  kConcat,  // they are concatenated and projected: v3
+  kNone,    // there is no ASPP: v3's cascade
+};
+
+// Where a cell of the logits' grid lies under the network's input.
+enum class Upsample {
+  kHalfPixel,     // cells are areas: PyTorch
+  kAlignCorners,  // the outermost cells are the outermost pixels: Caffe's Interp
+  kAsymmetric,    // cell i is pixel i * stride: TensorFlow 1's default
+};
+
 // How many pixels a window reads beyond the border, and what becomes of an incomplete last window.
 enum class PaddingRule {
   kFloor,  // symmetric; an incomplete window is dropped (PyTorch)
@@ -35,14 +55,35 @@ enum class ResizeRule {
 };
 
 struct ModelConfig {
-  std::string architecture;
-  std::string backbone;
+  std::string architecture;  // "deeplab_v1", "deeplab_v2", "deeplab_v3"
+  std::string backbone;      // "vgg16", "resnet50", "resnet101", "mobilenet_v2"
   int output_stride = 8;
-  std::vector<int> aspp_rates;
-  StridePlacement stride_placement = StridePlacement::k3x3;
   PaddingRule stem_padding = PaddingRule::kFloor;  // of the strided convolutions: kFloor or kSame
   PaddingRule pool_padding = PaddingRule::kFloor;
+  bool batch_norm = true;  // false: folded into the convolutions, which have biases
   float bn_eps = 1e-5f;
+  float head_bn_eps = 1e-5f;
+
+  // ResNet.
+  StridePlacement stride_placement = StridePlacement::k3x3;
+  StrideUnit stride_unit = StrideUnit::kFirst;
+  bool dilate_first_unit = true;  // false: a layer whose stride became a rate uses it from its second bottleneck on
+  std::array<int, 3> multi_grid = {1, 1, 1};
+  int cascade_blocks = 0;  // copies of layer 4 behind it
+
+  // MobileNetV2.
+  float width_multiplier = 1;
+  int channel_divisor = 8;
+
+  // The head. Rates are those at `output_stride`.
+  AsppFusion aspp_fusion = AsppFusion::kSum;
+  std::vector<int> aspp_rates;
+  int head_channels = 256;
+  bool image_pooling = true;  // v3
+  bool head_conv = false;     // v3: a 3x3 convolution before the classifier
+  int fc6_kernel = 3;         // VGG-16
+  bool pool5a = false;        // VGG-16: average pooling after pool5
+  Upsample upsample = Upsample::kHalfPixel;
 
   std::vector<std::string> classes;
   std::vector<std::array<uint8_t, 3>> palette;  // one RGB per class, or empty
@@ -63,5 +104,8 @@ struct ModelConfig {
 };
 
 Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metadata);
+
+// Makes the same weights compute at another output stride: the rates of the ASPP grow as it shrinks.
+Status set_output_stride(ModelConfig& config, int output_stride);
 
 }  // namespace deeplab

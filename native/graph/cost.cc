@@ -7,7 +7,7 @@ namespace deeplab {
 namespace {
 
 int64_t kernel_elements(const Conv2d& conv) {
-  return static_cast<int64_t>(conv.in_channels) * conv.out_channels * conv.window.kernel * conv.window.kernel;
+  return static_cast<int64_t>(conv.depth()) * conv.out_channels * conv.window.kernel * conv.window.kernel;
 }
 
 int64_t parameters_of(const Conv2d& conv) {

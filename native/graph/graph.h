@@ -40,19 +40,32 @@ struct BatchNorm {
   int channels = 0;
 };
 
-// x, or x and a residual -> relu(conv(x) + bias + residual); which of these there are, the fields say.
+enum class Activation {
+  kNone,
+  kRelu,
+  kRelu6,  // min(max(x, 0), 6)
+};
+
+// x, or x and a residual -> activation(conv(x) + bias + residual); which of these there are, the fields say.
 struct Conv2d {
-  std::string weight;  // tensor [out,in,kernel,kernel]
+  std::string weight;  // tensor [out,in,kernel,kernel]; depthwise: [channels,1,kernel,kernel]
   int in_channels = 0;
   int out_channels = 0;
   Window window;
-  std::string bias;  // tensor [out], or empty
+  std::string bias;        // tensor [out], or empty
+  bool depthwise = false;  // each channel by itself: as many go out as come in
   std::optional<BatchNorm> batch_norm;
   bool residual = false;
-  bool relu = false;
+  Activation activation = Activation::kNone;
+
+  // Channels that one output channel is computed from.
+  int depth() const { return depthwise ? 1 : in_channels; }
 };
 
-struct Relu {};
+// x -> activation(x); not kNone.
+struct Activate {
+  Activation activation = Activation::kRelu;
+};
 
 // x1, x2, ... -> their sum.
 struct Add {};
@@ -60,6 +73,19 @@ struct Add {};
 struct MaxPool {
   Window window;
 };
+
+// Sums over the window, zeros beyond the border, divided by the window's size everywhere (Caffe's AVE). Stride 1, the
+// size stays.
+struct AveragePool {
+  Window window;
+};
+
+// [N,C,h,w] -> [N,C,1,1]: the mean.
+struct GlobalAveragePool {};
+
+// x1, x2, ... -> their channels, one after the other; an input of one pixel is repeated over height and width (those of
+// the largest input).
+struct Concat {};
 
 // Offset of one kernel element from the centre, in input pixels.
 struct Tap {
@@ -90,21 +116,30 @@ struct Resize {
   bool mirror = false;
 };
 
-enum class FuseRule { kMax, kMean };
+enum class FuseRule { kMax, kMean, kSum };
 
 // logits of the same images, of mirrored ones where `mirrored` says so -> [N,classes,h,w] of the first: the others are
 // brought to its size (bilinear, half-pixel centres) and mirrored back; then the rule, element by element.
-struct FuseScales {
+struct FuseLogits {
   FuseRule rule = FuseRule::kMax;
   std::vector<bool> mirrored;  // of each input
 };
 
-// logits, normalized image, image -> what a user sees, at the image's size: logits upsampled (bilinear, half-pixel
-// centres), softmax, argmax.
-struct SegmentationHead {};
+// Logits that the caller gives with the image: -> [N,classes,height,width].
+struct GivenLogits {
+  int classes = 0;
+  int height = 0;
+  int width = 0;
+};
 
-using Op = std::variant<Image, Normalize, Conv2d, BatchNorm, Relu, Add, MaxPool, AtrousTaps, ShiftedAdd, Resize,
-                        FuseScales, SegmentationHead>;
+// logits, image -> what a user sees, at the image's size: logits upsampled (bilinear) from the grid that they have over
+// the network's input, which `config` tells; softmax, argmax.
+struct SegmentationHead {
+  ModelConfig config;
+};
+
+using Op = std::variant<Image, Normalize, Conv2d, BatchNorm, Activate, Add, MaxPool, AveragePool, GlobalAveragePool,
+                        Concat, AtrousTaps, ShiftedAdd, Resize, FuseLogits, GivenLogits, SegmentationHead>;
 
 const char* op_name(const Op& op);
 // Whether an operation's output is the network's own to store: not the caller's image, not the caller's result.
@@ -127,6 +162,9 @@ struct Graph {
     return static_cast<NodeId>(nodes.size()) - 1;
   }
 };
+
+// The network's own output: what the head reads. The head is the last node.
+NodeId logits_of(const Graph& graph);
 
 // For each node, the last node that reads its output (itself, where none does).
 std::vector<NodeId> last_uses(const Graph& graph);

@@ -39,8 +39,9 @@ class Rewriter {
 bool is_dilated_to_few_classes(const Conv2d& conv) {
   constexpr int kFewClasses = 256;
   const Window& window = conv.window;
-  return !conv.batch_norm && !conv.residual && !conv.relu && conv.out_channels <= kFewClasses && window.stride == 1 &&
-         window.kernel % 2 == 1 && 2 * window.padding == window.extent() - 1;
+  return !conv.batch_norm && !conv.residual && !conv.depthwise && conv.activation == Activation::kNone &&
+         conv.out_channels <= kFewClasses && window.stride == 1 && window.kernel % 2 == 1 &&
+         2 * window.padding == window.extent() - 1;
 }
 
 AtrousTaps merge_taps(const std::vector<Conv2d>& branches) {
@@ -88,7 +89,9 @@ Graph fuse_residual(const Graph& graph) {
       Conv2d* conv = rewriter.sole_conv(later);
       // It writes over the other one, which must not be what it reads.
       const bool reads_it = !graph.nodes[later].inputs.empty() && graph.nodes[later].inputs[0] == earlier;
-      if (conv != nullptr && !conv->residual && !conv->relu && last_use[earlier] == id && !reads_it) {
+      const bool plain =
+          conv != nullptr && !conv->residual && !conv->depthwise && conv->activation == Activation::kNone;
+      if (plain && last_use[earlier] == id && !reads_it) {
         conv->residual = true;
         rewriter.result.nodes[rewriter.mapped(later)].inputs.push_back(rewriter.mapped(earlier));
         rewriter.map(id, rewriter.mapped(later));
@@ -100,13 +103,14 @@ Graph fuse_residual(const Graph& graph) {
   return std::move(rewriter.result);
 }
 
-Graph fuse_relu(const Graph& graph) {
+Graph fuse_activation(const Graph& graph) {
   Rewriter rewriter(graph);
   for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes.size()); ++id) {
     const Node& node = graph.nodes[id];
-    if (std::holds_alternative<Relu>(node.op)) {
-      if (Conv2d* conv = rewriter.sole_conv(node.inputs[0])) {
-        conv->relu = true;
+    if (const auto* op = std::get_if<Activate>(&node.op)) {
+      Conv2d* conv = rewriter.sole_conv(node.inputs[0]);
+      if (conv != nullptr && conv->activation == Activation::kNone) {
+        conv->activation = op->activation;
         rewriter.map(id, rewriter.mapped(node.inputs[0]));
         continue;
       }
@@ -152,6 +156,6 @@ Graph aspp_as_gemm(const Graph& graph) {
 }
 
 // The ASPP comes before the residuals: a sum of two branches looks like one.
-Graph optimize(const Graph& graph) { return fuse_relu(fuse_residual(aspp_as_gemm(fold_batch_norm(graph)))); }
+Graph optimize(const Graph& graph) { return fuse_activation(fuse_residual(aspp_as_gemm(fold_batch_norm(graph)))); }
 
 }  // namespace deeplab

@@ -12,8 +12,8 @@ Graph fold_batch_norm(const Graph& graph);
 // Add of a convolution and a value that nothing reads afterwards becomes the convolution's residual.
 Graph fuse_residual(const Graph& graph);
 
-// ReLU after a convolution that nothing else reads becomes part of it.
-Graph fuse_relu(const Graph& graph);
+// ReLU or ReLU6 after a convolution that nothing else reads becomes part of it.
+Graph fuse_activation(const Graph& graph);
 
 // A sum of dilated convolutions from one input to few classes becomes AtrousTaps and ShiftedAdd: one matrix product
 // over all branches and taps instead of thin convolutions, which run at a tenth of a processor's peak.

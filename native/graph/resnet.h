@@ -7,7 +7,8 @@ namespace deeplab {
 
 constexpr int kResnetFeatureChannels = 2048;
 
-// Appends conv1 to layer4 to `graph`; returns the node of the features, [N,2048,h,w] at config.output_stride.
+// Appends conv1 to layer4, and the cascade behind it, to `graph`; returns the node of the features, [N,2048,h,w] at
+// config.output_stride.
 NodeId add_resnet(Graph& graph, const ModelConfig& config, NodeId input);
 
 }  // namespace deeplab

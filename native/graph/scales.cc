@@ -13,6 +13,12 @@ std::string suffix(double scale, bool mirror) {
   return text.str();
 }
 
+NodeId normalized_image(const Graph& graph) {
+  NodeId id = 0;
+  while (!std::holds_alternative<Normalize>(graph.nodes[id].op)) ++id;
+  return id;
+}
+
 // Appends to `result` the layers of `graph` from its normalized image to its logits, on `resize` of that image; gives
 // the logits.
 NodeId append_branch(const Graph& graph, NodeId normalized, NodeId logits, const Resize& resize, Graph* result) {
@@ -43,11 +49,11 @@ Status check_mode(const InferenceMode& mode) {
 Graph in_mode(const Graph& graph, const InferenceMode& mode) {
   if (mode.scales.size() == 1 && !mode.flip) return graph;
   const Node& head = graph.nodes.back();
-  const NodeId logits = head.inputs[0], normalized = head.inputs[1];
+  const NodeId logits = logits_of(graph), normalized = normalized_image(graph);
   Graph result = graph;
   result.nodes.pop_back();
   std::vector<NodeId> fused = {logits};
-  FuseScales fuse{mode.fuse, {false}};
+  FuseLogits fuse{mode.fuse, {false}};
   for (const double scale : mode.scales) {
     for (const bool mirror : {false, true}) {
       if ((mirror && !mode.flip) || (scale == 1 && !mirror)) continue;
@@ -56,7 +62,7 @@ Graph in_mode(const Graph& graph, const InferenceMode& mode) {
     }
   }
   const NodeId all = result.add("scales", fuse, fused);
-  result.add(head.name, head.op, {all, head.inputs[1], head.inputs[2]});
+  result.add(head.name, head.op, {all, head.inputs[1]});
   return result;
 }
 

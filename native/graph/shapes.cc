@@ -22,6 +22,9 @@ struct InferShape {
     if (inputs[0].c != op.in_channels) {
       return error(Code::kInternal, "has ", inputs[0].c, " input channels, its weights ", op.in_channels);
     }
+    if (op.depthwise && op.out_channels != op.in_channels) {
+      return error(Code::kInternal, "is depthwise with ", op.in_channels, " and ", op.out_channels, " channels");
+    }
     const Shape output = windowed(op.window, op.out_channels);
     if (op.residual && inputs[1] != output) {
       return error(Code::kInternal, "adds ", to_string(inputs[1]), " to ", to_string(output));
@@ -29,7 +32,7 @@ struct InferShape {
     return output;
   }
   Result<Shape> operator()(const BatchNorm&) const { return inputs[0]; }
-  Result<Shape> operator()(const Relu&) const { return inputs[0]; }
+  Result<Shape> operator()(const Activate&) const { return inputs[0]; }
   Result<Shape> operator()(const Add&) const {
     for (const Shape& shape : inputs) {
       if (shape != inputs[0]) return error(Code::kInternal, "adds ", to_string(shape), " to ", to_string(inputs[0]));
@@ -37,6 +40,23 @@ struct InferShape {
     return inputs[0];
   }
   Result<Shape> operator()(const MaxPool& op) const { return windowed(op.window, inputs[0].c); }
+  Result<Shape> operator()(const AveragePool& op) const { return windowed(op.window, inputs[0].c); }
+  Result<Shape> operator()(const GlobalAveragePool&) const { return Shape{inputs[0].n, inputs[0].c, 1, 1}; }
+  Result<Shape> operator()(const Concat&) const {
+    Shape output{inputs[0].n, 0, 1, 1};
+    for (const Shape& shape : inputs) {
+      output.c += shape.c;
+      output.h = std::max(output.h, shape.h);
+      output.w = std::max(output.w, shape.w);
+    }
+    for (const Shape& shape : inputs) {
+      const bool pixel = shape.h == 1 && shape.w == 1;
+      if (!pixel && (shape.h != output.h || shape.w != output.w)) {
+        return error(Code::kInternal, "concatenates ", to_string(shape), " to ", to_string(output));
+      }
+    }
+    return output;
+  }
   Result<Shape> operator()(const AtrousTaps& op) const {
     return Shape{inputs[0].n, static_cast<int64_t>(op.taps.size()) * op.classes, inputs[0].h, inputs[0].w};
   }
@@ -49,7 +69,8 @@ struct InferShape {
     };
     return Shape{inputs[0].n, inputs[0].c, scaled(inputs[0].h), scaled(inputs[0].w)};
   }
-  Result<Shape> operator()(const FuseScales& op) const {
+  Result<Shape> operator()(const GivenLogits& op) const { return Shape{image.n, op.classes, op.height, op.width}; }
+  Result<Shape> operator()(const FuseLogits& op) const {
     if (op.mirrored.size() != inputs.size()) return error(Code::kInternal, "does not say of each input what it is");
     return inputs[0];
   }

@@ -38,7 +38,7 @@ Status fold(const Safetensors& file, const BatchNorm& norm, ConvWeights& weights
 
 Result<ConvWeights> read_weights(const Safetensors& file, const Conv2d& conv) {
   ConvWeights weights;
-  weights.dims = {conv.out_channels, conv.in_channels, conv.window.kernel, conv.window.kernel};
+  weights.dims = {conv.out_channels, conv.depth(), conv.window.kernel, conv.window.kernel};
   auto kernel = file.read_f32(conv.weight, weights.dims);
   if (!kernel.ok()) return kernel.status();
   weights.kernel = std::move(*kernel);

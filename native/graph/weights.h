@@ -10,7 +10,7 @@
 namespace deeplab {
 
 struct ConvWeights {
-  Dims dims;                  // [out,in,kernel,kernel]
+  Dims dims;                  // [out,in,kernel,kernel]; depthwise: [channels,1,kernel,kernel]
   std::vector<float> kernel;  // in that order
   std::vector<float> bias;    // [out]
 };

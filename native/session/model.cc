@@ -1,6 +1,6 @@
 #include "session/model.h"
 
-#include "graph/deeplab_v2.h"
+#include "graph/deeplab.h"
 #include "graph/passes.h"
 
 namespace deeplab {
@@ -10,7 +10,7 @@ Result<Model> open_model(const std::string& path) {
   if (!file.ok()) return file.status();
   auto config = parse_config((*file)->metadata());
   if (!config.ok()) return error(config.status().code(), path, ": ", config.status().message());
-  Graph graph = optimize(build_deeplab_v2(*config));
+  Graph graph = optimize(build_deeplab(*config));
   return Model{std::move(*file), std::move(*config), std::move(graph)};
 }
 

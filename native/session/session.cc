@@ -31,10 +31,7 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
 Result<Shape> Session::logits_shape(const Shape& image) const {
   auto shapes = infer_shapes(graph_, image);
   if (!shapes.ok()) return shapes.status();
-  for (size_t id = 0; id < graph_.nodes.size(); ++id) {
-    if (std::holds_alternative<SegmentationHead>(graph_.nodes[id].op)) return (*shapes)[graph_.nodes[id].inputs[0]];
-  }
-  return error(Code::kInternal, "the network has no segmentation head");
+  return (*shapes)[logits_of(graph_)];
 }
 
 void Session::submit(SegmentRequest request) {
@@ -60,8 +57,9 @@ Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bo
     auto found = executable_for({request.image, request.mode});
     if (!found.ok()) return found.status();
     const std::shared_ptr<Executable> executable = *found;
-    const CrfParameters* crf = request.crf.has_value() ? &*request.crf : nullptr;
-    const RunInput input{request.pixels.data(), crf};
+    RunInput input;
+    input.pixels = request.pixels.data();
+    input.crf = request.crf.has_value() ? &*request.crf : nullptr;
     Status started = executable->start(input, request.output, cancelled);
     // Other image sizes may have the memory that this one lacks.
     if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {

@@ -53,10 +53,14 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const Conv2d& op
   spec.rows = window_extent(op.window, input.h);
   spec.columns = window_extent(op.window, input.w);
   spec.adds_to_destination = op.residual;  // the memory plan put the residual where the output goes
-  spec.relu = op.relu;
-  const Dims kernel_dims{op.out_channels, op.in_channels, op.window.kernel, op.window.kernel};
-  return convolution_step(compiler, weights_name(op), spec, kernel_dims,
-                          [&] { return read_weights(compiler.file, op); });
+  spec.activation = op.activation;
+  Dims kernel_dims{op.out_channels, op.depth(), op.window.kernel, op.window.kernel};
+  if (op.depthwise) kernel_dims.insert(kernel_dims.begin() + 1, 1);  // [groups,out,in,height,width]
+  return convolution_step(compiler, weights_name(op), spec, kernel_dims, [&] {
+    auto weights = read_weights(compiler.file, op);
+    if (weights.ok()) weights->dims = kernel_dims;
+    return weights;
+  });
 }
 
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps& op, const Shape& input,
@@ -68,12 +72,11 @@ Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps
                           [&] { return read_weights(compiler.file, op); });
 }
 
-Result<Step> compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input,
-                              const Shape& output) {
+Result<Step> compile_pooling(const LayerCompiler& compiler, dnnl::algorithm algorithm, const Window& window,
+                             const Shape& input, const Shape& output) {
   const memory::data_type type = onednn::data_type(compiler.options.precision);
-  const auto description =
-      onednn::describe_max_pool(nhwc(input, type), nhwc(output, type), op.window, window_extent(op.window, input.h),
-                                window_extent(op.window, input.w));
+  const auto description = onednn::describe_pooling(algorithm, nhwc(input, type), nhwc(output, type), window,
+                                                    window_extent(window, input.h), window_extent(window, input.w));
   Step step;
   step.implementation = description.impl_info_str();
   step.scratch_bytes = description.scratchpad_desc().get_size();

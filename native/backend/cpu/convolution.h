@@ -22,7 +22,8 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const Conv2d& op
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps& op, const Shape& input,
                                  const Shape& output);
 
-Result<Step> compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input,
-                              const Shape& output);
+// MaxPool or AveragePool.
+Result<Step> compile_pooling(const LayerCompiler& compiler, dnnl::algorithm algorithm, const Window& window,
+                             const Shape& input, const Shape& output);
 
 }  // namespace deeplab

@@ -18,12 +18,16 @@ namespace {
 // One overload for each operation that can stand in an optimized graph.
 struct CompileStep {
   const LayerCompiler& compiler;
-  const Graph& graph;
   const std::vector<Shape>& shapes;
   const Node& node;
   const Shape& output;
 
   const Shape& input(int i) const { return shapes[node.inputs[i]]; }
+  std::vector<Shape> inputs() const {
+    std::vector<Shape> all;
+    for (const NodeId id : node.inputs) all.push_back(shapes[id]);
+    return all;
+  }
 
   Result<Step> operator()(const Image&) const { return Step{"input", 0, nullptr}; }
   Result<Step> operator()(const Normalize& op) const {
@@ -33,25 +37,28 @@ struct CompileStep {
     if (prefers_winograd(compiler, op, output)) return compile_winograd(compiler, op, input(0), output);
     return compile_convolution(compiler, op, input(0), output);
   }
-  Result<Step> operator()(const MaxPool& op) const { return compile_max_pool(compiler, op, input(0), output); }
+  Result<Step> operator()(const MaxPool& op) const {
+    return compile_pooling(compiler, dnnl::algorithm::pooling_max, op.window, input(0), output);
+  }
+  Result<Step> operator()(const AveragePool& op) const {
+    return compile_pooling(compiler, dnnl::algorithm::pooling_avg_include_padding, op.window, input(0), output);
+  }
+  Result<Step> operator()(const GlobalAveragePool&) const {
+    return compile_global_average_pool(input(0), compiler.options.precision);
+  }
+  Result<Step> operator()(const Concat&) const { return compile_concat(inputs(), output, compiler.options.precision); }
   Result<Step> operator()(const AtrousTaps& op) const { return compile_atrous_taps(compiler, op, input(0), output); }
   Result<Step> operator()(const ShiftedAdd& op) const { return compile_shifted_add(op, output); }
   Result<Step> operator()(const Resize& op) const {
     return compile_resize(op, input(0), output, compiler.options.precision);
   }
-  Result<Step> operator()(const FuseScales& op) const {
-    std::vector<Shape> inputs;
-    for (const NodeId id : node.inputs) inputs.push_back(shapes[id]);
-    return compile_fuse_scales(op, inputs);
-  }
-  Result<Step> operator()(const SegmentationHead&) const {
-    const auto& normalize = std::get<Normalize>(graph.nodes[node.inputs[1]].op);
-    const Shape& image = input(2);
-    return compile_segmentation_head(input(0), image, input_geometry(normalize.config, image.h, image.w),
-                                     compiler.options.threads);
+  Result<Step> operator()(const FuseLogits& op) const { return compile_fuse_logits(op, inputs()); }
+  Result<Step> operator()(const GivenLogits&) const { return compile_given_logits(output); }
+  Result<Step> operator()(const SegmentationHead& op) const {
+    return compile_segmentation_head(op, input(0), input(1), compiler.options.threads);
   }
   Result<Step> operator()(const BatchNorm&) const { return not_fused(); }
-  Result<Step> operator()(const Relu&) const { return not_fused(); }
+  Result<Step> operator()(const Activate&) const { return not_fused(); }
   Result<Step> operator()(const Add&) const { return not_fused(); }
 
   Status not_fused() const {
@@ -63,7 +70,8 @@ struct CompileStep {
 size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   if (!makes_activation(op)) return 0;
   const bool f32 = precision == Precision::kF32 || std::holds_alternative<AtrousTaps>(op) ||
-                   std::holds_alternative<ShiftedAdd>(op) || std::holds_alternative<FuseScales>(op);
+                   std::holds_alternative<ShiftedAdd>(op) || std::holds_alternative<FuseLogits>(op) ||
+                   std::holds_alternative<GivenLogits>(op);
   return shape.elements() * (f32 ? sizeof(float) : sizeof(uint16_t));
 }
 
@@ -157,7 +165,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
     const Node& node = graph.nodes[id];
     try {
-      auto step = std::visit(CompileStep{compiler, graph, *shapes, node, (*shapes)[id]}, node.op);
+      auto step = std::visit(CompileStep{compiler, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
       bytes.scratch[id] = step->scratch_bytes;
       network.layers.push_back({node.name, step->implementation});
@@ -167,7 +175,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
     }
   }
   file_->release_pages();
-  network.classes = (*shapes)[graph.nodes.back().inputs[0]].c;
+  network.classes = (*shapes)[logits_of(graph)].c;
 
   network.memory = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten);
   return network;

@@ -10,11 +10,15 @@ dnnl::primitive_attr user_scratchpad() {
   return attributes;
 }
 
-void append_relu(dnnl::post_ops& operations) {
+void append_activation(dnnl::post_ops& operations, Activation activation) {
+  if (activation == Activation::kNone) return;
+  const bool relu6 = activation == Activation::kRelu6;
+  const auto algorithm = relu6 ? dnnl::algorithm::eltwise_clip : dnnl::algorithm::eltwise_relu;
+  const float upper = relu6 ? 6.0f : 0.0f;  // of clip; relu has no second parameter
 #if DNNL_VERSION_MAJOR >= 3
-  operations.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  operations.append_eltwise(algorithm, 0.0f, upper);
 #else
-  operations.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+  operations.append_eltwise(1.0f, algorithm, 0.0f, upper);
 #endif
 }
 
@@ -31,7 +35,7 @@ dnnl::convolution_forward::primitive_desc describe_convolution(const Convolution
   dnnl::primitive_attr attributes = user_scratchpad();
   dnnl::post_ops operations;
   if (spec.adds_to_destination) operations.append_sum(1.0f);
-  if (spec.relu) append_relu(operations);
+  append_activation(operations, spec.activation);
   attributes.set_post_ops(operations);
 
   constexpr auto kInference = dnnl::prop_kind::forward_inference;
@@ -50,17 +54,16 @@ dnnl::convolution_forward::primitive_desc describe_convolution(const Convolution
 #endif
 }
 
-dnnl::pooling_forward::primitive_desc describe_max_pool(const memory::desc& source, const memory::desc& destination,
-                                                        const Window& window, const WindowExtent& rows,
-                                                        const WindowExtent& columns) {
+dnnl::pooling_forward::primitive_desc describe_pooling(dnnl::algorithm algorithm, const memory::desc& source,
+                                                       const memory::desc& destination, const Window& window,
+                                                       const WindowExtent& rows, const WindowExtent& columns) {
   constexpr auto kInference = dnnl::prop_kind::forward_inference;
-  constexpr auto kMax = dnnl::algorithm::pooling_max;
   const memory::dims before{rows.padding_before, columns.padding_before};
   const memory::dims after{rows.padding_after, columns.padding_after};
 #if DNNL_VERSION_MAJOR >= 3
   return {engine(),
           kInference,
-          kMax,
+          algorithm,
           source,
           destination,
           both(window.stride),
@@ -70,7 +73,7 @@ dnnl::pooling_forward::primitive_desc describe_max_pool(const memory::desc& sour
           after,
           user_scratchpad()};
 #else
-  const dnnl::pooling_forward::desc description(kInference, kMax, source, destination, both(window.stride),
+  const dnnl::pooling_forward::desc description(kInference, algorithm, source, destination, both(window.stride),
                                                 both(window.kernel), before, after);
   return {description, user_scratchpad(), engine()};
 #endif

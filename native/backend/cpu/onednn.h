@@ -24,15 +24,16 @@ struct ConvolutionSpec {
   int dilation = 1;
   WindowExtent rows;
   WindowExtent columns;
-  bool adds_to_destination = false;  // destination = result + destination, before the ReLU
-  bool relu = false;
+  bool adds_to_destination = false;  // destination = result + destination, before the activation
+  Activation activation = Activation::kNone;
 };
 
 // These throw dnnl::error where oneDNN has no implementation.
 dnnl::convolution_forward::primitive_desc describe_convolution(const ConvolutionSpec& spec);
-dnnl::pooling_forward::primitive_desc describe_max_pool(const memory::desc& source, const memory::desc& destination,
-                                                        const Window& window, const WindowExtent& rows,
-                                                        const WindowExtent& columns);
+// `algorithm`: pooling_max or pooling_avg_include_padding.
+dnnl::pooling_forward::primitive_desc describe_pooling(dnnl::algorithm algorithm, const memory::desc& source,
+                                                       const memory::desc& destination, const Window& window,
+                                                       const WindowExtent& rows, const WindowExtent& columns);
 dnnl::matmul::primitive_desc describe_matmul(const memory::desc& source, const memory::desc& weights,
                                              const memory::desc& destination);
 

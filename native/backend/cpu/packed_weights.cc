@@ -19,7 +19,9 @@ Result<std::shared_ptr<const PackedConv>> PackedWeights::get(const std::string& 
   auto weights = read();
   if (!weights.ok()) return weights.status();
   const dnnl::engine& engine = onednn::engine();
-  const auto tag = weights->dims.size() == 4 ? memory::format_tag::abcd : memory::format_tag::abc;
+  constexpr memory::format_tag kRowMajor[] = {memory::format_tag::abc, memory::format_tag::abcd,
+                                              memory::format_tag::abcde};
+  const memory::format_tag tag = kRowMajor[weights->dims.size() - 3];
   memory plain({weights->dims, memory::data_type::f32, tag}, engine, weights->kernel.data());
   const memory::dims bias_dims{static_cast<int64_t>(weights->bias.size())};
 

@@ -34,7 +34,7 @@ Run resize(const Resize& op, const Shape& input, const Shape& output) {
   };
 }
 
-// Logits of one scale, [N,h,w,classes], and where the first one's grid lies in theirs.
+// Logits of one input, [N,h,w,classes], and where the first one's grid lies in theirs.
 struct Scale {
   Shape shape;
   std::vector<BilinearTap> rows, columns;
@@ -64,7 +64,7 @@ Step compile_resize(const Resize& op, const Shape& input, const Shape& output, P
   return {"loop", 0, bf16 ? resize<uint16_t>(op, input, output) : resize<float>(op, input, output)};
 }
 
-Step compile_fuse_scales(const FuseScales& op, const std::vector<Shape>& inputs) {
+Step compile_fuse_logits(const FuseLogits& op, const std::vector<Shape>& inputs) {
   const Shape grid = inputs[0];
   std::vector<Scale> scales;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -76,10 +76,11 @@ Step compile_fuse_scales(const FuseScales& op, const std::vector<Shape>& inputs)
             parallel_for(grid.n * grid.h, [&](int64_t i) {
               const int64_t row = grid.w * grid.c;
               float* out = context.at<float>(at.output) + i * row;
-              std::fill_n(out, row, rule == FuseRule::kMean ? 0.0f : -std::numeric_limits<float>::infinity());
+              const bool max = rule == FuseRule::kMax;
+              std::fill_n(out, row, max ? -std::numeric_limits<float>::infinity() : 0.0f);
               for (size_t k = 0; k < scales.size(); ++k) {
                 scales[k].for_each_logit(context.at<float>(at.inputs[k]), i, out, [&](float& fused, float value) {
-                  fused = rule == FuseRule::kMean ? fused + value : std::max(fused, value);
+                  fused = max ? std::max(fused, value) : fused + value;
                 });
               }
               if (rule == FuseRule::kMean) std::for_each(out, out + row, [&](float& fused) { fused /= count; });

@@ -69,11 +69,11 @@ struct Head {
 
 }  // namespace
 
-Step compile_segmentation_head(const Shape& logits, const Shape& image, const InputGeometry& geometry, int threads) {
-  const Head head{
-      logits, image,
-      bilinear_taps(image.h, logits.h, grid_scale(image.h, geometry.height, geometry.padded_height, logits.h)),
-      bilinear_taps(image.w, logits.w, grid_scale(image.w, geometry.width, geometry.padded_width, logits.w))};
+Step compile_segmentation_head(const SegmentationHead& op, const Shape& logits, const Shape& image, int threads) {
+  const InputGeometry geometry = input_geometry(op.config, image.h, image.w);
+  const Upsample upsample = op.config.upsample;
+  const Head head{logits, image, upsample_taps(upsample, image.h, geometry.height, geometry.padded_height, logits.h),
+                  upsample_taps(upsample, image.w, geometry.width, geometry.padded_width, logits.w)};
   const size_t row = logits.w * logits.c;
   return {"loop", threads * row * sizeof(float), [head, row](const StepContext& context, const StepMemory& at) {
             const auto* grid = context.at<float>(at.inputs[0]);
@@ -87,6 +87,17 @@ Step compile_segmentation_head(const Shape& logits, const Shape& image, const In
               }
             });
             if (context.output.logits != nullptr) head.write_logits(grid, context.output.logits);
+          }};
+}
+
+Step compile_given_logits(const Shape& output) {
+  return {"loop", 0, [output](const StepContext& context, const StepMemory& at) {
+            const int64_t area = output.h * output.w;
+            parallel_for(output.n * area, [&](int64_t i) {
+              const float* from = context.input.logits + i / area * output.c * area + i % area;
+              float* out = context.at<float>(at.output) + i * output.c;
+              for (int64_t c = 0; c < output.c; ++c) out[c] = from[c * area];
+            });
           }};
 }
 

@@ -170,7 +170,8 @@ int64_t divide_up(int64_t value, int64_t divisor) { return (value + divisor - 1)
 
 bool prefers_winograd(const LayerCompiler& compiler, const Conv2d& op, const Shape& output) {
   const Window& window = op.window;
-  if (!compiler.options.winograd || compiler.options.precision != Precision::kF32 || op.residual) return false;
+  if (!compiler.options.winograd || compiler.options.precision != Precision::kF32) return false;
+  if (op.residual || op.depthwise || op.activation == Activation::kRelu6) return false;
   if (window.kernel != 3 || window.stride != 1 || window.padding != window.dilation) return false;
   if (op.in_channels % kLanes != 0 || op.out_channels % kLanes != 0) return false;
   // Below this share of the direct form's products, the transforms are paid for (measured on AVX-512 and AVX2).
@@ -206,7 +207,7 @@ Result<Step> compile_winograd(const LayerCompiler& compiler, const Conv2d& op, c
   Step step;
   step.implementation = "winograd+" + std::string(description.impl_info_str());
   step.scratch_bytes = source_bytes + destination_bytes + description.scratchpad_desc().get_size();
-  const Geometry geometry{input.h, input.w, op.window.dilation, in, out, op.relu};
+  const Geometry geometry{input.h, input.w, op.window.dilation, in, out, op.activation == Activation::kRelu};
   const dnnl::engine& engine = onednn::engine();
   step.run = [=, matmul = dnnl::matmul(description), tiles = std::move(tiles), packed = *packed,
               source = memory(source_desc, engine, nullptr), destination = memory(destination_desc, engine, nullptr),
