@@ -123,11 +123,11 @@ function encode(
     const kernel = quantizeKernel(values, shape[0] as number);
     return { [name]: kernel.values, [scaleOf(name)]: littleEndian(kernel.scales) };
   }
-  const narrow = precision === 'f16' ? toHalf : toBfloat;
+  const [narrow, infinite] = precision === 'f16' ? [toHalf, 0x7c00] : [toBfloat, 0x7f80];
   const stored = new Uint16Array(values.length);
-  for (const [i, value] of values.entries()) {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
     const bits = narrow(value);
-    const infinite = precision === 'f16' ? 0x7c00 : 0x7f80;
     if ((bits & 0x7fff) >= infinite) throw invalid(name, `has the value ${value}, which ${precision} cannot hold`);
     stored[i] = bits;
   }

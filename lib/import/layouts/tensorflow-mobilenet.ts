@@ -4,6 +4,7 @@
 // g3doc/model_zoo.md (output stride 8, no atrous branches) and research/slim/nets/mobilenet (SAME, epsilon 1e-3).
 
 import type { Archive } from '../archive';
+import type { LiteOperator, LiteValue } from '../tensorflow-lite';
 import { classKeys } from './classes';
 import { type ConvolutionUnit, type Layout, Selection, sizeOf, tensorflowBatchNorm, unsupported } from './layout';
 import { type MobileNetUnit, mobileNetChannels, mobileNetUnits, mobileNetWidth } from './mobilenet';
@@ -87,6 +88,7 @@ export const tensorflowMobileNet: Layout = {
       selection.take(`${unit.conv}.weight`, `${scope}/weights`, unit.shape, conv, change);
       normalize(unit, scope, 'Conv2D_bias');
     }
+    const lite = folded ? liteGrid(archive) : undefined;
     const classes = sizeOf(archive, 'logits/semantic/weights', outputAxis);
     selection.take('classifier.weight', 'logits/semantic/weights', classifierShape(classes, channels), conv);
     selection.take('classifier.bias', `logits/semantic/${folded ? 'Conv2D_bias' : 'biases'}`, [classes]);
@@ -94,7 +96,7 @@ export const tensorflowMobileNet: Layout = {
     return selection.finish({
       architecture: 'deeplab_v3',
       backbone: 'mobilenet_v2',
-      output_stride: '8',
+      output_stride: lite?.outputStride ?? '8',
       aspp_rates: rates === 0 ? '' : '12,24,36',
       aspp_fusion: 'concat',
       image_pooling: pooling ? 'yes' : 'no',
@@ -109,7 +111,7 @@ export const tensorflowMobileNet: Layout = {
       value_range: '0..255',
       mean: '127.5,127.5,127.5',
       std: '127.5,127.5,127.5',
-      ...inputSize(archive, folded, classes),
+      ...inputSize(lite, classes),
     });
   },
 };
@@ -119,7 +121,29 @@ export const tensorflowMobileNet: Layout = {
  * (research/deeplab/deeplab_demo.ipynb): 513x513, but for Cityscapes, whose images are taken as they are. A .tflite file
  * has its size in it.
  */
-function inputSize(archive: Archive, folded: boolean, classes: number): Record<string, string> {
-  if (folded) return { input_size: archive.metadata.input_size ?? '257x257' };
+function inputSize(lite: LiteGrid | undefined, classes: number): Record<string, string> {
+  if (lite !== undefined) return { input_size: lite.inputSize };
   return classes === 19 ? {} : { input_size: 'longest 513', pad_to_multiple: '513' };
+}
+
+/** What a .tflite file says of its grids. */
+interface LiteGrid {
+  readonly inputSize: string;
+  readonly outputStride: string;
+}
+
+/** The size of the image, and how much smaller the features are that the head reads: sides are 1 + stride * (side - 1). */
+function liteGrid(archive: Archive): LiteGrid {
+  const inputs: LiteValue[] = JSON.parse(archive.metadata.inputs ?? '[]');
+  const operators: LiteOperator[] = JSON.parse(archive.metadata.operators ?? '[]');
+  const [, height, width] = inputs[0]?.shape ?? [];
+  const [, rows] = operators.find((operator) => operator.inputs.includes('aspp0/weights'))?.outputs[0]?.shape ?? [];
+  const stride = [8, 16].find((choice) => height !== undefined && Math.ceil(height / choice) === rows);
+  if (width === undefined || stride === undefined) {
+    throw unsupported(
+      archive,
+      `has an image of height ${height} and features of height ${rows}: expected stride 8 or 16`,
+    );
+  }
+  return { inputSize: `${width}x${height}`, outputStride: String(stride) };
 }
