@@ -1,14 +1,17 @@
 #!/usr/bin/env node
-// The command line: what commands and options there are, and how failures end. The work of `segment` and `crf` is in
-// lib/cli/, that of the others in the modules they are named after.
+// The command line: what commands and options there are, and how failures end. The work of `segment`, `crf` and
+// `weights` is in lib/cli/, that of the others in the modules they are named after.
 // Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
+import { type ImportCommandOptions, importCommand } from './cli/weights';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
 import type { ImageSize } from './image';
+import { layoutNames } from './import/layouts/index';
+import { storageChoices } from './import/precision';
 import { formatInspection, inspect } from './inspect';
 import { fromNative } from './native';
 import type { BilateralTerm, GaussianTerm } from './pairwise';
@@ -122,6 +125,17 @@ function program(): Command {
       }
       if (json) print(JSON.stringify(tunings, null, 2));
     });
+
+  const weights = deeplab.command('weights').description('Get weights: of other frameworks, or published ones.');
+  weights
+    .command('import')
+    .description('Make a weights file of one of PyTorch, TensorFlow, Keras or Caffe.')
+    .argument('<file>', 'the weights; of a TensorFlow checkpoint its prefix')
+    .requiredOption('-o, --out <file>', 'file to write, .safetensors')
+    .addOption(new Option('--as <layout>', 'whose names the tensors have (default: found out)').choices(layoutNames))
+    .addOption(new Option('--precision <precision>', 'how kernels are stored (default: f32)').choices(storageChoices))
+    .option('--json', 'print JSON')
+    .action((file: string, options: ImportCommandOptions) => importCommand(file, options));
 
   deeplab
     .command('doctor')
