@@ -1,5 +1,6 @@
 // NumPy's files of one array. The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. Read
-// are floats in C order, little-endian, in versions 1 to 3 of the format; written are 32-bit floats in version 1.
+// are floats in C order, little-endian, in versions 1 to 3 of the format; written are 32-bit floats in version 1. Other
+// numbers and orders are read from archives of arrays alone: import/npz.ts.
 
 import { DeepLabError } from './errors';
 import { decodeFloats, encodeFloats, type FloatType, floatBytes } from './floats';
@@ -16,20 +17,13 @@ const types: Readonly<Record<string, FloatType>> = { '<f2': 'f16', '<f4': 'f32',
  * @throws ERR_INVALID_ARRAY if the file is damaged or holds something else.
  */
 export function decodeNpy(bytes: Uint8Array, name: string): Tensor<Float32Array> {
-  const { header, start } = splitHeader(bytes, name);
-  const descr = /'descr' *: *'([^']*)'/.exec(header)?.[1];
-  const order = /'fortran_order' *: *(True|False)\b/.exec(header)?.[1];
-  const sizes = /'shape' *: *\(((?: *\d+ *,)* *(?:\d+)? *)\)/.exec(header)?.[1];
-  const shape = sizes?.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)]));
-  if (order === undefined || !shape?.every(Number.isSafeInteger)) {
-    throw invalid(name, `has a header that is not one: ${header.trim()}`);
-  }
+  const { descr, fortranOrder, shape, start } = decodeNpyHeader(bytes, name);
   const type = types[descr ?? ''];
   if (type === undefined) {
     const given = descr ?? 'a structure';
     throw invalid(name, `holds ${given}: expected little-endian floats, ${Object.keys(types).join(', ')}`);
   }
-  if (order === 'True') throw invalid(name, 'is in Fortran order: save numpy.ascontiguousarray(array)');
+  if (fortranOrder) throw invalid(name, 'is in Fortran order: save numpy.ascontiguousarray(array)');
   const length = shape.reduce((product, size) => product * size, floatBytes[type]);
   if (bytes.length - start !== length) {
     throw invalid(
@@ -38,6 +32,35 @@ export function decodeNpy(bytes: Uint8Array, name: string): Tensor<Float32Array>
     );
   }
   return new Tensor(decodeFloats(bytes.subarray(start), type), shape);
+}
+
+/** What a .npy file says before its numbers. */
+export interface NpyHeader {
+  /** Type of the elements, such as `<f4`; undefined for structures. */
+  readonly descr: string | undefined;
+  /** Whether the first index varies fastest. */
+  readonly fortranOrder: boolean;
+  readonly shape: readonly number[];
+  /** The position of the first number. */
+  readonly start: number;
+}
+
+/**
+ * The header of a .npy file, of which `bytes` may be the beginning alone.
+ *
+ * @param name - What errors call the file.
+ * @throws ERR_INVALID_ARRAY if it is none, or goes beyond `bytes`.
+ */
+export function decodeNpyHeader(bytes: Uint8Array, name: string): NpyHeader {
+  const { header, start } = splitHeader(bytes, name);
+  const descr = /'descr' *: *'([^']*)'/.exec(header)?.[1];
+  const order = /'fortran_order' *: *(True|False)\b/.exec(header)?.[1];
+  const sizes = /'shape' *: *\(((?: *\d+ *,)* *(?:\d+)? *)\)/.exec(header)?.[1];
+  const shape = sizes?.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)]));
+  if (order === undefined || !shape?.every(Number.isSafeInteger)) {
+    throw invalid(name, `has a header that is not one: ${header.trim()}`);
+  }
+  return { descr, fortranOrder: order === 'True', shape, start };
 }
 
 /** Magic, version, length of the header and header; the array's bytes follow. */

@@ -1,5 +1,5 @@
-// Reads arrays of floats from safetensors files (https://github.com/huggingface/safetensors#format). Weights are not
-// read here: native code does, without holding the file in memory.
+// Reads arrays of floats from safetensors files (https://github.com/huggingface/safetensors#format). A model's weights
+// are not read here: native code does, without holding the file in memory. Those to import are import/safetensors.ts's.
 
 import { DeepLabError } from './errors';
 import { decodeFloats, type FloatType, floatBytes } from './floats';
@@ -7,9 +7,11 @@ import { Tensor } from './tensor';
 
 const types: Readonly<Record<string, FloatType>> = { F16: 'f16', F32: 'f32', F64: 'f64' };
 
-interface Entry {
+/** What a header says of a tensor. */
+export interface SafetensorsEntry {
   readonly dtype: string;
   readonly shape: readonly number[];
+  /** First byte and the one after the last, counted from the end of the header. */
   readonly data_offsets: readonly [number, number];
 }
 
@@ -28,7 +30,8 @@ export function decodeSafetensor(bytes: Uint8Array, wanted: string, name: string
     throw invalid(name, `has ${names.length} tensors (${names.join(', ')}): expected one, or one called ${wanted}`);
   }
   const entry: unknown = header[chosen];
-  if (!isEntry(entry)) throw invalid(name, `does not say dtype, shape and data_offsets of the tensor ${chosen}`);
+  if (!isSafetensorsEntry(entry))
+    throw invalid(name, `does not say dtype, shape and data_offsets of the tensor ${chosen}`);
   const { dtype, shape, data_offsets: offsets } = entry;
   const type = Object.hasOwn(types, dtype) ? types[dtype] : undefined;
   if (type === undefined) {
@@ -49,16 +52,23 @@ function splitHeader(bytes: Uint8Array, name: string) {
   const length = view.length < 8 ? undefined : view.readBigUInt64LE();
   if (length === undefined || length > view.length - 8) throw invalid(name, 'is no .safetensors file, or is truncated');
   const start = 8 + Number(length);
-  try {
-    const header: unknown = JSON.parse(view.toString('utf8', 8, start));
-    if (isRecord(header)) return { header, start };
-  } catch {
-    // Said below.
-  }
-  throw invalid(name, 'is no .safetensors file: its header is no JSON object');
+  const header = parseSafetensorsHeader(view.subarray(8, start));
+  if (header === undefined) throw invalid(name, 'is no .safetensors file: its header is no JSON object');
+  return { header, start };
 }
 
-function isEntry(entry: unknown): entry is Entry {
+/** The JSON between the length and the tensors' bytes; undefined if it is no object. */
+export function parseSafetensorsHeader(json: Buffer): Record<string, unknown> | undefined {
+  try {
+    const header: unknown = JSON.parse(json.toString());
+    return isRecord(header) ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a value of the header, other than `__metadata__`, says all that it should. */
+export function isSafetensorsEntry(entry: unknown): entry is SafetensorsEntry {
   if (!isRecord(entry)) return false;
   const { dtype, shape, data_offsets: offsets } = entry;
   return typeof dtype === 'string' && isSizes(shape) && isSizes(offsets) && offsets.length === 2;

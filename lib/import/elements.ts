@@ -1,5 +1,5 @@
-// Elements of tensors as files of weights store them, little-endian, as 32-bit floats. Arrays of images and scores are
-// read elsewhere (../floats.ts), from fewer types.
+// Numbers of every type that files of weights store, as 32-bit floats, and the order in which they lie. Floats of
+// networks are lib/floats.ts's; here are bfloat16, integers and the other order of bytes besides.
 
 import { decodeFloats } from '../floats';
 
@@ -19,13 +19,34 @@ export const elementBytes = {
   u64: 8,
 } as const;
 
-/** A type of stored elements. */
+/** A type of stored numbers. */
 export type ElementType = keyof typeof elementBytes;
 
-/** How an element that is no float is read from a view of the bytes. */
-const readers: Readonly<
-  Record<Exclude<ElementType, 'f16' | 'f32' | 'f64' | 'bf16'>, (view: DataView, at: number) => number>
-> = {
+/** Whether `name` is a type of stored numbers. */
+export function isElementType(name: string): name is ElementType {
+  return Object.hasOwn(elementBytes, name);
+}
+
+/** The numbers in `bytes`, whose length is a multiple of the type's size, rounded to 32 bits. */
+export function decodeElements(bytes: Uint8Array, type: ElementType, bigEndian = false): Float32Array {
+  const size = elementBytes[type];
+  const little = bigEndian && size > 1 ? reversed(bytes, size) : bytes;
+  if (type === 'f16' || type === 'f32' || type === 'f64') return decodeFloats(little, type);
+  const view = new DataView(little.buffer, little.byteOffset, little.byteLength);
+  const values = new Float32Array(little.byteLength / size);
+  const read = readers[type];
+  for (let i = 0; i < values.length; i++) values[i] = read(view, i * size);
+  return values;
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+const readers: Readonly<Record<Exclude<ElementType, 'f16' | 'f32' | 'f64'>, (view: DataView, at: number) => number>> = {
+  /** The upper half of a 32-bit float. */
+  bf16: (view, at) => {
+    scratch.setUint32(0, view.getUint16(at, true) << 16);
+    return scratch.getFloat32(0);
+  },
   i8: (view, at) => view.getInt8(at),
   u8: (view, at) => view.getUint8(at),
   i16: (view, at) => view.getInt16(at, true),
@@ -36,30 +57,59 @@ const readers: Readonly<
   u64: (view, at) => Number(view.getBigUint64(at, true)),
 };
 
-/** The elements in `bytes`, whose length is a multiple of the type's size; what has more bits is rounded. */
-export function decodeElements(bytes: Uint8Array, type: ElementType): Float32Array {
-  if (type === 'f16' || type === 'f32' || type === 'f64') return decodeFloats(bytes, type);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const size = elementBytes[type];
-  const values = new Float32Array(bytes.length / size);
-  if (type === 'bf16') {
-    // The upper half of a 32-bit float.
-    const halves = new Uint32Array(values.buffer);
-    for (let i = 0; i < halves.length; i++) halves[i] = view.getUint16(2 * i, true) << 16;
-    return values;
-  }
-  const read = readers[type];
-  for (let i = 0; i < values.length; i++) values[i] = read(view, i * size);
-  return values;
+function reversed(bytes: Uint8Array, size: number): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  for (let at = 0; at < copy.length; at += size) copy.subarray(at, at + size).reverse();
+  return copy;
 }
 
-/** The number of elements of a shape, or undefined if it has negative sizes or more than can be counted. */
+/** How many elements a tensor of this shape has; infinite or inexact beyond counting. */
+export function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** The same, or undefined if it has negative sizes or more elements than can be counted. */
 export function elementsIn(shape: readonly number[]): number | undefined {
-  let elements = 1;
-  for (const size of shape) {
-    if (!Number.isSafeInteger(size) || size < 0) return undefined;
-    elements *= size;
-    if (!Number.isSafeInteger(elements)) return undefined;
+  const elements = elementsOf(shape);
+  return Number.isSafeInteger(elements) && shape.every((size) => Number.isSafeInteger(size) && size >= 0)
+    ? elements
+    : undefined;
+}
+
+/** Strides of a tensor whose last index varies fastest, in elements. */
+export function rowMajor(shape: readonly number[]): number[] {
+  return shape.map((_, dimension) => elementsOf(shape.slice(dimension + 1)));
+}
+
+/** Strides of a tensor whose first index varies fastest (Fortran's order), in elements. */
+export function columnMajor(shape: readonly number[]): number[] {
+  return shape.map((_, dimension) => elementsOf(shape.slice(0, dimension)));
+}
+
+/** The elements at indices times strides of `values`, row-major. The caller has made sure that they are there. */
+export function gather(values: Float32Array, shape: readonly number[], strides: readonly number[]): Float32Array {
+  const total = elementsOf(shape);
+  // A dimension of size 1 takes no step, so its stride may be anything.
+  const expected = rowMajor(shape);
+  if (shape.every((size, i) => size === 1 || strides[i] === expected[i])) {
+    return values.length === total ? values : values.slice(0, total);
   }
-  return elements;
+  const gathered = new Float32Array(total);
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < total; to++) {
+    gathered[to] = values[from] as number;
+    for (let dimension = shape.length - 1; dimension >= 0; dimension--) {
+      const stride = strides[dimension] as number;
+      const next = (index[dimension] as number) + 1;
+      if (next < (shape[dimension] as number)) {
+        index[dimension] = next;
+        from += stride;
+        break;
+      }
+      from -= (next - 1) * stride;
+      index[dimension] = 0;
+    }
+  }
+  return gathered;
 }

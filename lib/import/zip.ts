@@ -1,0 +1,119 @@
+// Zip files, in which PyTorch and NumPy keep tensors (the format: PKWARE's APPNOTE.TXT). yauzl reads the directory,
+// which may be zip64; what is in an entry is read from here, by position where it is stored. Nothing is ever written to
+// a disk, so that an entry's name cannot lead anywhere.
+
+import zlib from 'node:zlib';
+import { type Entry, fromFdPromise, type ZipFile } from 'yauzl';
+import { mostTensors } from './archive';
+import { type ByteRange, WeightsFile } from './weights-file';
+
+/**
+ * What a deflated entry may grow to: 16 MiB, and 100 times its size beyond. Weights are noise: they deflate to more than
+ * half; deflate itself goes up to 1032 times.
+ */
+const inflatedFreely = 2 ** 24;
+const mostInflation = 100;
+
+/** APPNOTE 4.4.5. */
+const stored = 0;
+const deflated = 8;
+
+/** Whether a file that begins so may be a zip file: it begins with a local header (4.3.7). */
+export function looksLikeZip(head: Uint8Array): boolean {
+  return Buffer.from(head.subarray(0, 4)).equals(Buffer.from('PK\x03\x04', 'latin1'));
+}
+
+/** One entry of a zip file. */
+export interface ZipEntry extends ByteRange {
+  readonly name: string;
+  /** Up to `length` bytes from its beginning; of a deflated entry no more is inflated. */
+  head(length: number): Promise<Buffer>;
+  /** All of it, held against its checksum. */
+  all(): Promise<Buffer>;
+}
+
+/**
+ * The entries of a zip file by their names, in their order; folders are left out.
+ *
+ * @throws ERR_INVALID_WEIGHTS if it is none, or is damaged.
+ */
+export async function readZip(file: WeightsFile): Promise<ReadonlyMap<string, ZipEntry>> {
+  try {
+    // Not closed: that would close the descriptor, which is the file's.
+    const zip = await fromFdPromise(file.descriptor, { autoClose: false, lazyEntries: true });
+    if (zip.entryCount > mostTensors * 2) throw new Error(`it has ${zip.entryCount} entries`);
+    const entries = new Map<string, ZipEntry>();
+    for await (const entry of zip.eachEntry()) {
+      if (entry.fileName.endsWith('/')) continue;
+      if (entries.has(entry.fileName)) throw new Error(`it has ${entry.fileName} twice`);
+      entries.set(entry.fileName, entryOf(file, zip, entry));
+    }
+    return entries;
+  } catch (cause) {
+    throw file.invalid(`is no sound zip file: ${(cause as Error).message}`, cause);
+  }
+}
+
+/** Which format the tensors in a zip file are of; undefined if it is none of them, or no zip file. */
+export async function zipHolds(path: string): Promise<'pytorch' | 'npz' | undefined> {
+  const file = await WeightsFile.open(path);
+  try {
+    const names = [...(await readZip(file)).keys()];
+    if (names.some((name) => /^(.*\/)?data\.pkl$/.test(name))) return 'pytorch';
+    return names.some((name) => name.endsWith('.npy')) ? 'npz' : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+function entryOf(file: WeightsFile, zip: ZipFile, entry: Entry): ZipEntry {
+  const { fileName: name, uncompressedSize: size, compressedSize, compressionMethod: method } = entry;
+  if (entry.isEncrypted()) throw new Error(`${name} is encrypted`);
+  if (method !== stored && method !== deflated) throw new Error(`${name} is compressed by method ${method}`);
+  if (compressedSize > file.size) throw new Error(`${name} is longer than the file`);
+  if (size > inflatedFreely + mostInflation * compressedSize) {
+    throw new Error(`${name} would inflate from ${compressedSize} to ${size} bytes`);
+  }
+
+  const part = async (position: number, length: number): Promise<Buffer> => {
+    if (!(position >= 0 && length >= 0 && position + length <= size)) {
+      throw file.invalid(`has ${size} bytes in ${name}: expected ${length} from byte ${position} on`);
+    }
+    try {
+      if (method === stored) {
+        const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+        return await file.read(fileDataStart + position, length);
+      }
+      return (await inflated(zip, entry, position + length)).subarray(position);
+    } catch (cause) {
+      throw file.invalid(`is damaged in ${name}: ${(cause as Error).message}`, cause);
+    }
+  };
+  return {
+    name,
+    size,
+    read: part,
+    head: (length) => part(0, Math.min(length, size)),
+    all: async () => {
+      const bytes = await part(0, size);
+      if (zlib.crc32(bytes) !== entry.crc32) throw file.invalid(`is damaged in ${name}: its checksum differs`);
+      return bytes;
+    },
+  };
+}
+
+/** The first `length` bytes of a deflated entry; if that is all of them, there must not be more. */
+async function inflated(zip: ZipFile, entry: Entry, length: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(length);
+  let done = 0;
+  // yauzl makes sure that the stream ends with as many bytes as the directory says.
+  const stream = await zip.openReadStreamPromise(entry);
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    done += chunk.copy(bytes, done);
+    if (done === length && length < entry.uncompressedSize) break;
+  }
+  if (done < length) throw new Error(`it ends after ${done} of ${length} bytes`);
+  return bytes;
+}
