@@ -4,8 +4,12 @@ import { open } from 'node:fs/promises';
 import { DeepLabError } from '../errors';
 import type { Archive, OpenArchive } from './archive';
 import { looksLikeCaffe, openCaffe } from './caffe';
+import { openNpz } from './npz';
+import { looksLikePytorch, openPytorch } from './pytorch';
+import { looksLikeSafetensors, openSafetensors } from './safetensors';
 import { looksLikeTensorflowCheckpoint, openTensorflowCheckpoint } from './tensorflow-checkpoint';
 import { looksLikeTensorflowLite, openTensorflowLite } from './tensorflow-lite';
+import { zipHolds } from './zip';
 
 /** A format: whether a file is of it, given its first 512 bytes (none if there is no such file), and its reader. */
 interface Format {
@@ -16,6 +20,8 @@ interface Format {
 
 /** The first that a file looks like is taken: Caffe's has no mark of its own, so it comes last. */
 const formats: readonly Format[] = [
+  { title: 'PyTorch (.pth) and NumPy (.npz)', looksLike: looksLikePytorch, open: openPytorchOrNpz },
+  { title: 'safetensors', looksLike: looksLikeSafetensors, open: openSafetensors },
   { title: 'TensorFlow Lite (.tflite)', looksLike: looksLikeTensorflowLite, open: openTensorflowLite },
   {
     title: 'TensorFlow checkpoints (by their prefix)',
@@ -26,6 +32,11 @@ const formats: readonly Format[] = [
 ];
 
 const headBytes = 512;
+
+/** Both are zip files, but for older ones of PyTorch's. */
+async function openPytorchOrNpz(file: string): Promise<Archive> {
+  return (await zipHolds(file)) === 'npz' ? await openNpz(file) : await openPytorch(file);
+}
 
 /**
  * Opens a file of weights.
