@@ -6,7 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
-import { type ImportCommandOptions, importCommand } from './cli/weights';
+import { type ImportCommandOptions, importCommand, listCommand, pullCommand } from './cli/weights';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
 import type { ImageSize } from './image';
@@ -34,7 +34,7 @@ function program(): Command {
     .description('Segment images: write label maps and overlays, print the classes.')
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
-    .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
+    .option('--model <file>', 'weights file, or name of a model (default: the variable DEEPLAB_MODEL)')
     .addOption(outputStrideOption())
     .addOption(precisionOption())
     .addOption(deviceOption())
@@ -90,7 +90,7 @@ function program(): Command {
   deeplab
     .command('inspect')
     .description("Print a weights file's network: layers, shapes, multiply-accumulates, parameters, memory.")
-    .argument('<model>', 'weights file, or name of a packaged model')
+    .argument('<model>', 'weights file, or name of a model')
     .addOption(
       new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
         .argParser(parseSize)
@@ -106,7 +106,7 @@ function program(): Command {
   deeplab
     .command('tune')
     .description("Time a model's convolutions on a GPU ahead of their use, and keep the fastest in the cache.")
-    .argument('<model>', 'weights file, or name of a packaged model')
+    .argument('<model>', 'weights file, or name of a model')
     .option(
       '--size <sizes>',
       'sizes of images, WIDTHxHEIGHT, separated by commas or each with a --size (default: 513x513)',
@@ -139,6 +139,17 @@ function program(): Command {
     .addOption(new Option('--precision <precision>', 'how kernels are stored (default: f32)').choices(storageChoices))
     .option('--json', 'print JSON')
     .action((file: string, options: ImportCommandOptions) => importCommand(file, options));
+  weights
+    .command('list')
+    .description('Print the published models that can be pulled.')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => listCommand(options));
+  weights
+    .command('pull')
+    .description('Download a published model, check and import it, and keep it in the cache.')
+    .argument('<name>', 'name of the model, as deeplab weights list prints it')
+    .option('--unverified', 'take a model of which no checksum was published')
+    .action((name: string, options: { unverified?: boolean }) => pullCommand(name, options));
 
   deeplab
     .command('doctor')

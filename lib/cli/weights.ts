@@ -1,8 +1,15 @@
-// `deeplab weights`: imports weights of other frameworks. The work is in lib/import/, the printing here.
+// `deeplab weights`: imports weights of other frameworks, lists published models and pulls them. The work is in
+// lib/import/ and lib/pull.ts, the printing here.
 
+import { existsSync } from 'node:fs';
+import { cachedModel } from '../cache';
 import { type ImportReport, importWeights } from '../import/import';
 import type { StoragePrecision } from '../import/precision';
+import { readManifest } from '../manifest';
+import { pullWeights } from '../pull';
 import { formatBytes, formatInteger } from '../quantity';
+import { formatTable } from '../table';
+import { DownloadBar } from './download-bar';
 
 /** Options of `deeplab weights import`, as commander leaves them. */
 export interface ImportCommandOptions {
@@ -37,4 +44,48 @@ function formatIgnored({ ignored }: ImportReport): string[] {
     const some = names.length > 3 ? `${names.slice(0, 3).join(', ')}, ...` : names.join(', ');
     return `left out ${formatInteger(names.length)} (${some}): ${reason}`;
   });
+}
+
+/** Prints the published models, and which of them are in the cache. */
+export function listCommand({ json }: { readonly json?: boolean }): void {
+  const models = Object.entries(readManifest()).map(([name, model]) => {
+    const file = cachedModel(name);
+    return { name, ...model, file: existsSync(file) ? file : null };
+  });
+  if (json) {
+    process.stdout.write(`${JSON.stringify(models, null, 2)}\n`);
+    return;
+  }
+  const table = formatTable(
+    [
+      { title: 'name', align: 'left' },
+      { title: 'network', align: 'left' },
+      { title: 'classes', align: 'right' },
+      { title: 'published accuracy', align: 'left' },
+      { title: 'pulled', align: 'left' },
+    ],
+    models.map(({ name, title, classes, accuracy, file }) => {
+      return [name, title, String(classes), accuracy ?? '', file === null ? 'no' : 'yes'];
+    }),
+  );
+  process.stdout.write(`${table}\n`);
+}
+
+/** Pulls a model, with a progress bar for people; prints its file. */
+export async function pullCommand(name: string, options: { readonly unverified?: boolean }): Promise<void> {
+  const interruption = new AbortController();
+  // Once to stop in good order, with what has come kept; a second time ends the process at once.
+  const interrupt = () => interruption.abort();
+  process.once('SIGINT', interrupt);
+  const bar = new DownloadBar(process.stderr.isTTY);
+  try {
+    const { signal } = interruption;
+    const onProgress = bar.show.bind(bar);
+    const { file, imported } = await pullWeights(name, { ...options, onProgress, signal });
+    bar.stop();
+    process.stdout.write(`${imported === undefined ? `${file} is there already` : formatImport(imported)}\n`);
+  } finally {
+    bar.stop();
+    process.off('SIGINT', interrupt);
+  }
 }

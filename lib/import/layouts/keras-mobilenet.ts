@@ -90,8 +90,8 @@ export const kerasMobileNet: Layout = {
       value_range: '0..255',
       mean: '127.5,127.5,127.5',
       std: '127.5,127.5,127.5',
-      input_size: 'longest 512',
-      pad_to_multiple: '512',
+      // The network of Cityscapes takes its images as they are, as in TensorFlow.
+      ...(classes === 19 ? {} : { input_size: 'longest 512', pad_to_multiple: '512' }),
     });
   },
 };
