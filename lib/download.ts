@@ -3,13 +3,12 @@
 // so that no two processes ever write to the same one.
 
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { throwIfAborted } from './abort';
 import { DeepLabError } from './errors';
@@ -39,7 +38,10 @@ export interface Download {
   readonly patience?: number | undefined;
 }
 
-/** Attempts without a new byte after which a server counts as gone. */
+/** Bytes that may have come and not be written yet. */
+const mostWaiting = 2 ** 22;
+
+/** Requests in a row, after one that brought something, until a server counts as gone. */
 const mostAttempts = 5;
 
 /** What is beside the data: the server's name for the version of the file, to go on only in the same one. */
@@ -123,11 +125,11 @@ function isOrphan(entry: string, name: string): boolean {
 /** Makes `file` the whole and right one. */
 async function complete(download: Download, claimed: string, file: string): Promise<void> {
   const before = await sizeOf(file);
-  await fetchRest(download, claimed, file);
+  const requests = await fetchRest(download, claimed, file);
   const wrong = await differenceOf(download, file);
   if (wrong === undefined) return;
-  // What an earlier process left may be to blame: once more, from the start.
-  if (before === 0) throw new DeepLabError('ERR_CHECKSUM', wrong);
+  // That pieces were put together may be to blame: once more, in one.
+  if (before === 0 && requests === 1) throw new DeepLabError('ERR_CHECKSUM', wrong);
   await rm(file, { force: true });
   await fetchRest(download, claimed, file);
   const still = await differenceOf(download, file);
@@ -141,12 +143,14 @@ async function sizeOf(file: string): Promise<number> {
   );
 }
 
-async function fetchRest(download: Download, claimed: string, file: string): Promise<void> {
+/** Gives the number of requests that it took. */
+async function fetchRest(download: Download, claimed: string, file: string): Promise<number> {
   const { patience = 500, signal } = download;
-  for (let attempt = 1; ; attempt++) {
+  for (let [attempt, requests] = [1, 1]; ; attempt++, requests++) {
     const before = await sizeOf(file);
     try {
-      return await fetchOnce(download, claimed, file, before);
+      await fetchOnce(download, claimed, file, before);
+      return requests;
     } catch (error) {
       throwIfAborted(signal, 'download');
       if (!mayPass(error)) throw error;
@@ -190,23 +194,58 @@ async function fetchOnce(download: Download, claimed: string, file: string, have
     await writeFile(path.join(claimed, 'origin.json'), JSON.stringify({ url, validator: versionOf(response) }));
     let received = start;
     onProgress?.({ received, total });
-    const count = new Transform({
-      transform: (chunk: Buffer, _, done) => {
-        received += chunk.length;
-        if (received > (download.size ?? Number.POSITIVE_INFINITY)) {
-          done(new DeepLabError('ERR_CHECKSUM', `${url} is larger than ${download.size} bytes, as was published`));
-          return;
-        }
-        onProgress?.({ received, total });
-        done(null, chunk);
-      },
+    await append(response, file, start === 0 ? 'w' : 'a', (bytes) => {
+      received += bytes;
+      if (received > (download.size ?? Number.POSITIVE_INFINITY)) {
+        throw new DeepLabError('ERR_CHECKSUM', `${url} is larger than ${download.size} bytes, as was published`);
+      }
+      onProgress?.({ received, total });
     });
-    await pipeline(response, count, createWriteStream(file, { flags: start === 0 ? 'w' : 'a' }), { signal });
     if (total !== undefined && received < total) throw new Error(`it broke off at byte ${received} of ${total}`);
   } finally {
     response.destroy();
   }
 }
+
+/**
+ * Writes a body to a file. Not by a pipeline, which throws away what has come but is not written yet when the connection
+ * breaks.
+ */
+async function append(
+  response: IncomingMessage,
+  file: string,
+  flags: 'a' | 'w',
+  count: (bytes: number) => void,
+): Promise<void> {
+  const handle = await open(file, flags);
+  try {
+    let written = Promise.resolve();
+    let waiting = 0;
+    response.on('data', (chunk: Buffer) => {
+      waiting += chunk.length;
+      if (waiting > mostWaiting) response.pause();
+      written = written.then(async () => {
+        await handle.appendFile(chunk);
+        waiting -= chunk.length;
+        response.resume();
+      });
+      // Its failure is found when it is waited for.
+      written.catch((failure: Error) => response.destroy(failure));
+      try {
+        count(chunk.length);
+      } catch (failure) {
+        response.destroy(failure as Error);
+      }
+    });
+    const end = await finished(response).then(nothing, (failure: Error) => failure);
+    await written;
+    if (end !== undefined) throw end;
+  } finally {
+    await handle.close();
+  }
+}
+
+const nothing = () => undefined;
 
 /** From which byte on the body is; undefined if the server has nothing behind `have`. */
 function startOf(response: IncomingMessage, have: number): number | undefined {

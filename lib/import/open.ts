@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 import { DeepLabError } from '../errors';
 import type { Archive, OpenArchive } from './archive';
 import { looksLikeCaffe, openCaffe } from './caffe';
+import { looksLikeKeras, openKeras } from './keras';
 import { openNpz } from './npz';
 import { looksLikePytorch, openPytorch } from './pytorch';
 import { looksLikeSafetensors, openSafetensors } from './safetensors';
@@ -22,6 +23,7 @@ interface Format {
 const formats: readonly Format[] = [
   { title: 'PyTorch (.pth) and NumPy (.npz)', looksLike: looksLikePytorch, open: openPytorchOrNpz },
   { title: 'safetensors', looksLike: looksLikeSafetensors, open: openSafetensors },
+  { title: 'Keras (.h5)', looksLike: looksLikeKeras, open: openKeras },
   { title: 'TensorFlow Lite (.tflite)', looksLike: looksLikeTensorflowLite, open: openTensorflowLite },
   {
     title: 'TensorFlow checkpoints (by their prefix)',
