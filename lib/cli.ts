@@ -9,7 +9,7 @@ import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
 import type { ImageSize } from './image';
-import { formatInspection, inspect } from './inspect';
+import { formatInspection, type InspectOptions, inspect } from './inspect';
 import { fromNative } from './native';
 import type { BilateralTerm, GaussianTerm } from './pairwise';
 import { fuseChoices, readScales } from './scales';
@@ -32,6 +32,7 @@ function program(): Command {
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
     .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
+    .addOption(outputStrideOption())
     .addOption(precisionOption())
     .addOption(deviceOption())
     .addOption(cudnnOption())
@@ -92,10 +93,11 @@ function program(): Command {
         .argParser(parseSize)
         .default({ width: 513, height: 513 }, '513x513'),
     )
+    .addOption(outputStrideOption())
     .option('--json', 'print JSON')
-    .action(async (model: string, options: { size: ImageSize; json?: boolean }) => {
-      const inspection = await inspect(model, options.size);
-      print(options.json ? JSON.stringify(inspection, null, 2) : formatInspection(inspection));
+    .action(async (model: string, { size, json, outputStride }: InspectCommandOptions) => {
+      const inspection = await inspect(model, { ...size, outputStride });
+      print(json ? JSON.stringify(inspection, null, 2) : formatInspection(inspection));
     });
 
   deeplab
@@ -107,6 +109,7 @@ function program(): Command {
       'sizes of images, WIDTHxHEIGHT, separated by commas or each with a --size (default: 513x513)',
       parseSizes,
     )
+    .addOption(outputStrideOption())
     .option('--batch <number>', 'images that are computed at once (default: 1)', parseCount)
     .addOption(precisionOption())
     .addOption(deviceOption('cuda'))
@@ -136,10 +139,20 @@ function program(): Command {
   return deeplab;
 }
 
+/** The options of `deeplab inspect`, as commander leaves them. */
+interface InspectCommandOptions extends Pick<InspectOptions, 'outputStride'> {
+  readonly size: ImageSize;
+  readonly json?: boolean;
+}
+
 /** The options of `deeplab tune`, as commander leaves them. */
 interface TuneCommandOptions extends Omit<TuneOptions, 'width' | 'height'> {
   readonly size?: readonly Partial<ImageSize>[];
   readonly json?: boolean;
+}
+
+function outputStrideOption(): Option {
+  return new Option('--output-stride <number>', "8 or 16 (default: the weights file's)").argParser(parseCount);
 }
 
 function precisionOption(): Option {

@@ -16,7 +16,7 @@ import {
   native,
   type Precision,
 } from './native';
-import { booleanRule, checkOptions, integerRule, type OptionRule, threadsRule } from './options';
+import { booleanRule, checkOptions, integerRule, type OptionRule, outputStrideRule, threadsRule } from './options';
 import { vocPalette } from './palette';
 import { fuseRule, readScales, scalesRule } from './scales';
 import { type ClassInfo, Segmentation } from './segmentation';
@@ -24,6 +24,12 @@ import { resolveWeights } from './weights';
 
 /** Options of {@link DeepLab.load}. */
 export interface LoadOptions {
+  /**
+   * Output stride of the network: pixels of its input for each cell of its logits, 8 or 16. Default: the weights
+   * file's. The weights are the same, the rates of the ASPP change with it; at 8 the network is finer and takes about
+   * three times as long (DeepLab v3, section 4.1). VGG-16 has 8.
+   */
+  readonly outputStride?: 8 | 16 | undefined;
   /**
    * Where to compute: `cpu`, `cuda` (the first GPU that can be used) or `cuda:<number>`. Default `auto`: a GPU if one
    * can be used, else the CPU; {@link DeepLab.device} says which. A device that is named but cannot be had is an error:
@@ -84,6 +90,7 @@ export interface SegmentOptions {
 }
 
 const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
+  outputStride: outputStrideRule,
   device: deviceRule,
   precision: precisionRule,
   cudnn: cudnnRule,
@@ -125,10 +132,12 @@ const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
 export class DeepLab {
   /** The classes that the model knows, by id. Without a palette in the weights file, the colours are PASCAL VOC's. */
   readonly classes: readonly ClassInfo[];
-  /** Such as `deeplab_v2`. */
+  /** `deeplab_v1`, `deeplab_v2` or `deeplab_v3`. */
   readonly architecture: string;
-  /** Such as `resnet101`. */
+  /** `vgg16`, `resnet50`, `resnet101` or `mobilenet_v2`. */
   readonly backbone: string;
+  /** Pixels of the network's input for each cell of its logits: 8 or 16. */
+  readonly outputStride: number;
   /** The device in use, never `auto`: `cpu` or `cuda:0`. */
   readonly device: string;
   /** The precision in use. */
@@ -148,6 +157,7 @@ export class DeepLab {
     this.classes = info.classes.map((name, id) => ({ id, name, color: palette[id] ?? [0, 0, 0] }));
     this.architecture = info.architecture;
     this.backbone = info.backbone;
+    this.outputStride = info.outputStride;
     this.device = info.device;
     this.precision = info.precision;
     this.threads = info.threads;
@@ -179,6 +189,7 @@ export class DeepLab {
     const addon = native();
     try {
       const loaded = await addon.loadModel(file, {
+        outputStride: options.outputStride ?? 0,
         device: options.device ?? 'auto',
         precision: options.precision ?? 'auto',
         threads: options.threads ?? os.availableParallelism(),

@@ -3,7 +3,7 @@
 
 import { type CrfParameters, crfOptionsOf } from './crf-options';
 import { fromNative, type NativeInspection, native } from './native';
-import { checkOptions, integerRule } from './options';
+import { checkOptions, integerRule, outputStrideRule } from './options';
 import { formatBytes, formatCount, formatInteger } from './quantity';
 import { formatTable } from './table';
 import { resolveWeights } from './weights';
@@ -20,6 +20,8 @@ export interface InspectOptions {
   readonly width?: number | undefined;
   /** Height of the image in pixels, 1..65535. Default 513. */
   readonly height?: number | undefined;
+  /** As for `DeepLab.load`. */
+  readonly outputStride?: 8 | 16 | undefined;
 }
 
 /** A side of an image, in pixels. */
@@ -41,11 +43,11 @@ export const sideRule = integerRule(1, 65_535);
  * ```
  */
 export async function inspect(pathOrName: string, options: InspectOptions = {}): Promise<Inspection> {
-  checkOptions(options, { width: sideRule, height: sideRule });
-  const { width = 513, height = 513 } = options;
+  checkOptions(options, { width: sideRule, height: sideRule, outputStride: outputStrideRule });
+  const { width = 513, height = 513, outputStride = 0 } = options;
   const file = await resolveWeights(pathOrName);
   try {
-    const found = native().inspectModel(file, width, height);
+    const found = native().inspectModel(file, width, height, outputStride);
     return { ...found, crf: crfOptionsOf(found.crf, found.classes.length) };
   } catch (error) {
     throw fromNative(error);
@@ -74,10 +76,11 @@ export function formatInspection(inspection: Inspection): string {
       ['total', '', '', formatInteger(macs), formatInteger(parameters)],
     ],
   );
+  const rates = asppRates.length > 0 ? `ASPP rates ${asppRates.join(' ')}` : 'no atrous branches';
   const reused = formatBytes(inspection.activationBytes);
   const separate = formatBytes(inspection.activationBytesWithoutReuse);
   return [
-    `${architecture} ${backbone}: output stride ${outputStride}, ASPP rates ${asppRates.join(' ')}, ${classes.length} classes`,
+    `${architecture} ${backbone}: output stride ${outputStride}, ${rates}, ${classes.length} classes`,
     '',
     table,
     '',

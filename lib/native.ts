@@ -9,6 +9,8 @@ export type Precision = 'f32' | 'tf32' | 'bf16' | 'f16';
 
 /** Options of a load, all decided: lib/deeplab.ts validates and fills in the defaults. */
 export interface NativeLoadOptions {
+  /** 0: that of the weights file. */
+  readonly outputStride: number;
   readonly device: string;
   readonly precision: 'auto' | Precision;
   /** Threads that one inference may use; at least 1. */
@@ -231,7 +233,8 @@ export interface NativeTuning {
 
 interface NativeAddon {
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
-  inspectModel(path: string, width: number, height: number): NativeInspection;
+  /** `outputStride` as in NativeLoadOptions. */
+  inspectModel(path: string, width: number, height: number, outputStride: number): NativeInspection;
   /** The implementation that was chosen for each layer, as [layer, oneDNN's name or "winograd+..." or "loop"]. */
   cpuImplementations(
     path: string,
@@ -261,7 +264,7 @@ interface NativeAddon {
     width: number,
     height: number,
     batch: number,
-    options: Pick<NativeLoadOptions, 'device' | 'precision' | 'winograd' | 'cudnn'>,
+    options: Pick<NativeLoadOptions, 'outputStride' | 'device' | 'precision' | 'winograd' | 'cudnn'>,
   ): Promise<NativeTuning>;
   /** `cudnn` as in NativeLoadOptions. */
   system(cudnn: string): NativeSystem;

@@ -27,6 +27,12 @@ export function oneOfRule(values: readonly string[]): OptionRule {
   };
 }
 
+/** Pixels of a network's input for each cell of its logits. */
+export const outputStrideRule: OptionRule = {
+  expected: '8 or 16',
+  accepts: (value) => value === 8 || value === 16,
+};
+
 /** CPU threads that a computation may use. */
 export const threadsRule: OptionRule = integerRule(1, 1024);
 

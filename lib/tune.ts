@@ -6,7 +6,7 @@ import type { LoadOptions } from './deeplab';
 import { cudnnFolder, cudnnRule, deviceRule, precisionRule } from './device';
 import { type InspectOptions, sideRule } from './inspect';
 import { fromNative, type NativeTuning, native } from './native';
-import { booleanRule, checkOptions, integerRule, type OptionRule } from './options';
+import { booleanRule, checkOptions, integerRule, type OptionRule, outputStrideRule } from './options';
 import { formatInteger } from './quantity';
 import { formatTable } from './table';
 import { resolveWeights } from './weights';
@@ -32,6 +32,7 @@ export interface Tuning extends NativeTuning {
 const tuneRules: Readonly<Record<keyof TuneOptions, OptionRule>> = {
   width: sideRule,
   height: sideRule,
+  outputStride: outputStrideRule,
   batch: integerRule(1, 1024),
   device: deviceRule,
   precision: precisionRule,
@@ -67,7 +68,8 @@ export async function tune(pathOrName: string, options: TuneOptions = {}): Promi
   const file = await resolveWeights(pathOrName);
   const addon = native();
   try {
-    const settings = { device, precision, winograd, cudnn: cudnnFolder(options.cudnn) };
+    const { outputStride = 0 } = options;
+    const settings = { outputStride, device, precision, winograd, cudnn: cudnnFolder(options.cudnn) };
     return { width, height, batch, ...(await addon.tuneModel(file, width, height, batch, settings)) };
   } catch (error) {
     throw fromNative(error);

@@ -28,7 +28,7 @@ describe('in a worker', () => {
   const script = `
     const { parentPort, workerData } = require('node:worker_threads');
     const addon = require(workerData.addon);
-    const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
+    const options = { outputStride: 0, device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
     addon.loadModel(workerData.file, options).then(async (model) => {
       const run = () => model.segment(new Uint8Array(257 * 257 * 3), 257, 257, 3, workerData.request);
       const { labels } = await run().result;
@@ -66,7 +66,7 @@ describe('in a worker', () => {
     const file = await randomModel({ backbone: 'resnet50' });
     const main = `
       const addon = require(${JSON.stringify(addon)});
-      const options = { device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
+      const options = { outputStride: 0, device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
       addon.loadModel(${JSON.stringify(file)}, options).then((model) => {
         for (let i = 0; i < 3; i++) model.segment(new Uint8Array(257 * 257), 257, 257, 1, ${JSON.stringify(request)});
         setTimeout(() => process.exit(42), 50);
@@ -100,6 +100,7 @@ describe('of what lib/ would never ask', () => {
     [{ fuse: 'sum' }, "Unknown fuse 'sum'"],
   ])('%j is ERR_INVALID_ARGUMENT', async (options, message) => {
     const model = await native().loadModel(await randomModel({ backbone: 'resnet50' }), {
+      outputStride: 0,
       device: 'cpu',
       precision: 'f32',
       threads: 1,

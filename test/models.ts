@@ -1,6 +1,7 @@
 // Models and images for tests, made from a seed: real architectures with random weights. test/parity/random_weights.py
 // makes the same ones, bit for bit, so that PyTorch's results on them can be committed without the weights.
 
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RawImage } from '../lib';
 import { temporaryFolder } from './folder';
@@ -44,12 +45,14 @@ function randomTensor(size: number, index: number, seed: number, offset: number,
 
 /** Offset and scale of a tensor's values, by its name: activations neither die nor explode on the way through. */
 function distribution(name: string, shape: readonly number[]): readonly [offset: number, scale: number] {
+  const toClasses = /^aspp\.branches\.\d+\.(weight|bias)$/.test(name);
   if (shape.length === 4) {
     const fanIn = shape.slice(1).reduce((product, dim) => product * dim, 1);
-    return [-0.5, name.startsWith('aspp.') ? Math.sqrt(6 / fanIn) / 2 : Math.sqrt(6 / fanIn) * 2];
+    return [-0.5, toClasses ? Math.sqrt(6 / fanIn) / 2 : Math.sqrt(6 / fanIn) * 2];
   }
-  if (name.startsWith('aspp.')) return [-0.5, 1];
+  if (toClasses) return [-0.5, 1];
   if (name.endsWith('bn3.weight')) return [0.5, 0.2];
+  if (/^blocks\..*\.project\.bn\.weight$/.test(name)) return [0.5, 0.4];
   return name.endsWith('.weight') || name.endsWith('.running_var') ? [0.5, 1] : [-0.5, 0.2];
 }
 
@@ -83,6 +86,42 @@ function shapesOf(blocks: readonly number[], classes: number, rates: readonly nu
 const folder = temporaryFolder();
 const written = new Map<string, string>();
 
+/** Tensors by name and shape, in the order that numbers them. */
+export type TensorShapes = readonly (readonly [name: string, shape: readonly number[]])[];
+
+/** Writes a weights file with random values, which lives until the test file that asked for it has run. */
+function writeRandom(metadata: Readonly<Record<string, string>>, shapes: TensorShapes, seed: number): string {
+  const tensors: Record<string, StoredTensor> = {};
+  for (const [index, [name, shape]] of shapes.entries()) {
+    const size = shape.reduce((product, dim) => product * dim, 1);
+    const [offset, scale] = distribution(name, shape);
+    tensors[name] = { dtype: 'F32', shape, data: () => randomTensor(size, index, seed, offset, scale) };
+  }
+  const file = path.join(folder, `${written.size}-${metadata.backbone}.safetensors`);
+  writeSafetensors(file, metadata, tensors);
+  return file;
+}
+
+/** One of the networks of references/family, by name. */
+export interface FamilyModel {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: TensorShapes;
+  readonly seed: number;
+}
+
+export const familyReferences = path.join(__dirname, 'parity', 'references', 'family');
+
+/** The path of the weights file of `name`.json in references/family: any network of the family, with a narrow head. */
+export function familyModel(name: string): string {
+  const known = written.get(name);
+  if (known !== undefined) return known;
+  const text = readFileSync(path.join(familyReferences, `${name}.json`), 'utf8');
+  const { metadata, tensors, seed } = JSON.parse(text) as FamilyModel;
+  const file = writeRandom(metadata, tensors, seed);
+  written.set(name, file);
+  return file;
+}
+
 /** The path of a weights file that lives until the test file that asked for it has run. */
 export async function randomModel(options: RandomModelOptions): Promise<string> {
   const { backbone, seed = 1, classes = 5, rates = [6, 12, 18, 24] } = options;
@@ -91,34 +130,24 @@ export async function randomModel(options: RandomModelOptions): Promise<string> 
   const known = written.get(key);
   if (known !== undefined) return known;
 
-  const tensors: Record<string, StoredTensor> = {};
   const shapes = shapesOf([3, 4, backbone === 'resnet50' ? 6 : 23, 3], classes, rates);
-  for (const [index, [name, shape]] of shapes.entries()) {
-    const size = shape.reduce((product, dim) => product * dim, 1);
-    const [offset, scale] = distribution(name, shape);
-    tensors[name] = { dtype: 'F32', shape, data: () => randomTensor(size, index, seed, offset, scale) };
-  }
-  const file = path.join(folder, `${written.size}-${backbone}.safetensors`);
-  writeSafetensors(
-    file,
-    {
-      architecture: 'deeplab_v2',
-      backbone,
-      output_stride: '8',
-      aspp_rates: rates.join(','),
-      stride_placement: stridePlacement,
-      stem_padding: padding === 'same' ? 'same' : '3',
-      max_pool: `kernel 3, stride 2, ${padding === 'same' ? 'same' : `padding 1, ${padding}`}`,
-      bn_eps: '1e-5',
-      classes: Array.from({ length: classes }, (_, i) => `class${i}`).join(','),
-      channel_order: 'rgb',
-      mean: '0.485,0.456,0.406',
-      std: '0.229,0.224,0.225',
-      value_range: '0..1',
-      ...metadata,
-    },
-    tensors,
-  );
+  const described = {
+    architecture: 'deeplab_v2',
+    backbone,
+    output_stride: '8',
+    aspp_rates: rates.join(','),
+    stride_placement: stridePlacement,
+    stem_padding: padding === 'same' ? 'same' : '3',
+    max_pool: `kernel 3, stride 2, ${padding === 'same' ? 'same' : `padding 1, ${padding}`}`,
+    bn_eps: '1e-5',
+    classes: Array.from({ length: classes }, (_, i) => `class${i}`).join(','),
+    channel_order: 'rgb',
+    mean: '0.485,0.456,0.406',
+    std: '0.229,0.224,0.225',
+    value_range: '0..1',
+    ...metadata,
+  };
+  const file = writeRandom(described, shapes, seed);
   written.set(key, file);
   return file;
 }

@@ -16,6 +16,7 @@ import { Progress } from './progress';
 export interface SegmentCommandOptions {
   readonly out: string;
   readonly model?: string;
+  readonly outputStride?: LoadOptions['outputStride'];
   readonly device?: LoadOptions['device'];
   readonly precision?: LoadOptions['precision'];
   readonly cudnn?: string;
@@ -59,8 +60,8 @@ export async function segmentCommand(args: readonly string[], options: SegmentCo
     );
   }
   const inputs = await findInputs(args);
-  const { device, precision, cudnn, threads, winograd, json = false } = options;
-  const model = await DeepLab.load(weights, { device, precision, cudnn, threads, winograd });
+  const { outputStride, device, precision, cudnn, threads, winograd, json = false } = options;
+  const model = await DeepLab.load(weights, { outputStride, device, precision, cudnn, threads, winograd });
   const progress = new Progress(inputs.length, process.stderr.isTTY && inputs.length > 1 && !json);
   let failures = 0;
   try {

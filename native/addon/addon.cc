@@ -16,16 +16,16 @@
 namespace deeplab {
 namespace {
 
-Model open_or_throw(const Napi::CallbackInfo& info) {
-  auto model = open_model(string_argument(info[0], "path"));
+Model open_or_throw(const Napi::CallbackInfo& info, int output_stride = 0) {
+  auto model = open_model(string_argument(info[0], "path"), output_stride);
   if (!model.ok()) throw to_error(info.Env(), model.status());
   return std::move(*model);
 }
 
-// inspectModel(path, width, height): NativeInspection
+// inspectModel(path, width, height, outputStride): NativeInspection
 Napi::Value inspect_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Model model = open_or_throw(info);
+  const Model model = open_or_throw(info, output_stride_argument(info[3]));
   auto cost = graph_cost(model.graph, image_argument(info[1], info[2], Napi::Number::New(env, 3)));
   if (!cost.ok()) throw to_error(env, cost.status());
 

@@ -75,9 +75,14 @@ std::optional<Precision> precision_argument(const Napi::Value& value) {
   return std::nullopt;
 }
 
+int output_stride_argument(const Napi::Value& value) {
+  return static_cast<int>(integer_argument(value, "outputStride", 0, 16));
+}
+
 NetworkRequest network_argument(const Napi::Value& path, const Napi::Object& options) {
   NetworkRequest request;
   request.path = string_argument(path, "path");
+  request.output_stride = output_stride_argument(options.Get("outputStride"));
   request.device = string_argument(options.Get("device"), "device");
   request.cudnn = string_argument(options.Get("cudnn"), "cudnn");
   request.precision = precision_argument(options.Get("precision"));

@@ -35,7 +35,9 @@ Enum choice_argument(const Napi::Value& value, const char* argument, const char*
 }
 // "auto" is no precision: the device's best.
 std::optional<Precision> precision_argument(const Napi::Value& value);
-// A weights file, and of NativeLoadOptions the fields device, cudnn, precision and winograd.
+// 0 is the file's.
+int output_stride_argument(const Napi::Value& value);
+// A weights file, and of NativeLoadOptions the fields outputStride, device, cudnn, precision and winograd.
 NetworkRequest network_argument(const Napi::Value& path, const Napi::Object& options);
 Napi::Object object_argument(const Napi::Value& value, const char* name);
 double number_argument(const Napi::Value& value, const char* name, double min, double max);

@@ -18,11 +18,13 @@ struct Model {
   Graph graph;  // optimized
 };
 
-Result<Model> open_model(const std::string& path);
+// `output_stride`: another than the file's; 0: the file's.
+Result<Model> open_model(const std::string& path, int output_stride = 0);
 
 // Which weights to load into which device, and how.
 struct NetworkRequest {
   std::string path;
+  int output_stride = 0;  // 0: the file's
   std::string device = "auto";
   std::string cudnn;                   // folder to look for cuDNN in first; empty: none
   std::optional<Precision> precision;  // none: the device's best

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import struct
 
 import numpy as np
@@ -25,13 +26,16 @@ def counters(size, index, seed):
 
 def distribution(name, shape):
     """-> offset, scale of (u + offset) * scale, u uniform in [0, 1)."""
+    to_classes = re.fullmatch(r"aspp\.branches\.\d+\.(weight|bias)", name)
     if len(shape) == 4:
         bound = math.sqrt(6 / math.prod(shape[1:]))
-        return -0.5, bound / 2 if name.startswith("aspp.") else bound * 2
-    if name.startswith("aspp."):
+        return -0.5, bound / 2 if to_classes else bound * 2
+    if to_classes:
         return -0.5, 1.0
     if name.endswith("bn3.weight"):
         return 0.5, 0.2
+    if name.endswith("project.bn.weight") and name.startswith("blocks."):
+        return 0.5, 0.4
     return (0.5, 1.0) if name.endswith((".weight", ".running_var")) else (-0.5, 0.2)
 
 
