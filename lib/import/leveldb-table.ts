@@ -87,7 +87,7 @@ function* entriesOf(block: Buffer, file: string): Generator<TableEntry, void> {
     const [added, afterAdded] = varint(block, afterShared, file);
     const [valueBytes, start] = varint(block, afterAdded, file);
     if (shared > key.length || shared + added > mostKeyBytes || start + added + valueBytes > end) {
-      throw damaged(file, 'is damaged: an entry of a block is longer than the block');
+      throw damaged(file, 'is damaged: an entry of a block does not fit where it is');
     }
     key = Buffer.concat([key.subarray(0, shared), block.subarray(start, start + added)]);
     at = start + added + valueBytes;
