@@ -27,25 +27,39 @@ export function elementOf(name: string, at: number): number {
   return numberOf(hashOf(name), at);
 }
 
-function elementsOf(name: string, count: number): Float32Array {
+function elementsOf(name: string, count: number, offset: number, factor: number): Float32Array {
   const hash = hashOf(name);
   const values = new Float32Array(count);
-  for (let i = 0; i < count; i++) values[i] = numberOf(hash, i);
+  for (let i = 0; i < count; i++) values[i] = (numberOf(hash, i) + offset) * factor;
   return values;
+}
+
+/**
+ * Offset and factor with which activations neither die nor explode on the way through a network; the same as `tame` in
+ * import/networks/synthetic.py.
+ */
+export function tame(name: string, shape: Shape): readonly [offset: number, factor: number] {
+  const product = (sizes: Shape) => sizes.reduce((count, size) => count * size, 1);
+  if (shape.length === 4) {
+    const fanIn = product(name.includes('/') ? shape.slice(0, -1) : shape.slice(1));
+    return [-0.75, 2 * Math.sqrt(6 / (name.endsWith('depthwise_weights') ? 9 : fanIn))];
+  }
+  if (/(bn3\.weight|branch2c\/gamma)$/.test(name)) return [0, 0.2];
+  return /(\.weight|\/gamma|running_var|moving_variance)$/.test(name) ? [0.25, 1] : [-0.75, 0.2];
 }
 
 /** An archive in memory, whose numbers are made when they are read. */
 export function archiveOf(
   format: ArchiveFormat,
   shapes: Readonly<Record<string, Shape>>,
-  metadata: Readonly<Record<string, string>> = {},
+  range: (name: string, shape: Shape) => readonly [offset: number, factor: number] = () => [0, 1],
 ): Archive {
   const tensors = new Map<string, ArchiveTensor>();
   for (const [name, shape] of Object.entries(shapes)) {
     const count = shape.reduce((product, size) => product * size, 1);
-    tensors.set(name, { shape, read: async () => elementsOf(name, count) });
+    tensors.set(name, { shape, read: async () => elementsOf(name, count, ...range(name, shape)) });
   }
-  return { format, file: 'synthetic', tensors, metadata, close: async () => {} };
+  return { format, file: 'synthetic', tensors, metadata: {}, close: async () => {} };
 }
 
 /** A convolution of a bottleneck ResNet: layer from 1 on, block from 0 on; kind 1 to 3, or `down`. */
