@@ -24,8 +24,10 @@ test('the public names are these', () => {
     'denseCrf',
     'doctor',
     'errorCatalogue',
+    'importWeights',
     'inspect',
     'probabilityFloor',
+    'pullWeights',
     'tune',
     'vocPalette',
   ]);

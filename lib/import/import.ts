@@ -47,7 +47,7 @@ export interface ImportReport {
 /**
  * Makes a weights file that `DeepLab.load` takes of one that another framework wrote: PyTorch, TensorFlow (checkpoint or
  * .tflite), Keras, Caffe, or safetensors (docs/import.md lists the networks). Nothing in the file is executed. The
- * written file has been read and checked when it gets its name; `file` may be it.
+ * written file has been loaded and checked when it gets its name; `file` may be it.
  *
  * @param file - The weights; of a TensorFlow checkpoint its prefix, or its `.index`.
  * @param output - The file to write, `.safetensors` by convention. Replaced if it exists.
@@ -74,8 +74,7 @@ export async function importWeights(file: string, output: string, options: Impor
     const model = layout.import(archive);
     const origin = `${path.basename(file)} (${archive.format}, ${layout.name})`;
     const described = { ...model, metadata: { ...model.metadata, imported_from: origin } };
-    const { bytes, inspection } = await writeModel(described, output, precision);
-    const { architecture, backbone, classes } = inspection;
+    const { bytes, architecture, backbone, classes } = await writeModel(described, output, precision);
     const { ignored, tensors } = model;
     const { format } = archive;
     const found = { format, layout: layout.name, architecture, backbone, classes };

@@ -1,12 +1,12 @@
 // Writes an imported model as one of our weights files (docs/weights.md), tensor by tensor, so that no more than one is
-// in memory. What the file must have to be a network is for native code to judge, which reads it before it gets its name.
+// in memory. What the file must have to be a network is for native code to judge, which loads it before it gets its name.
 
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import path from 'node:path';
+import { DeepLab } from '../deeplab';
 import { DeepLabError } from '../errors';
-import { type Inspection, inspect } from '../inspect';
 import type { ImportedModel, ImportedTensor } from './layouts/layout';
 import { quantizeKernel, type StoragePrecision, toBfloat, toHalf } from './precision';
 
@@ -27,8 +27,10 @@ interface Entry {
 export interface Written {
   /** Size of the file in bytes. */
   readonly bytes: number;
-  /** What native code reads in it. */
-  readonly inspection: Inspection;
+  /** What native code reads in it; names of the classes, by id. */
+  readonly architecture: string;
+  readonly backbone: string;
+  readonly classes: readonly string[];
 }
 
 /**
@@ -49,9 +51,9 @@ export async function writeModel(model: ImportedModel, file: string, precision: 
     } finally {
       await handle.close();
     }
-    const inspection = await inspect(temporary);
+    const network = await loaded(temporary);
     await rename(temporary, file);
-    return { bytes, inspection };
+    return { bytes, ...network };
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {});
     if (cause instanceof DeepLabError) {
@@ -60,6 +62,14 @@ export async function writeModel(model: ImportedModel, file: string, precision: 
     }
     throw new DeepLabError('ERR_WRITE', `${file} cannot be written: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Loads the network as any other, by which every tensor of it is checked. */
+async function loaded(file: string): Promise<Omit<Written, 'bytes'>> {
+  const model = await DeepLab.load(file, { device: 'cpu', precision: 'f32' });
+  const { architecture, backbone, classes } = model;
+  await model.close();
+  return { architecture, backbone, classes: classes.map(({ name }) => name) };
 }
 
 async function writeTensors(handle: FileHandle, model: ImportedModel, precision: StoragePrecision): Promise<number> {
