@@ -3,7 +3,6 @@
 
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import * as tar from 'tar';
 import { signalRule, throwIfAborted } from './abort';
 import { cachedModel, downloadsFolder } from './cache';
 import { type DownloadProgress, withDownload } from './download';
@@ -120,9 +119,10 @@ async function withUnpacked<T>(archive: string, use: (checkpoint: string) => Pro
 }
 
 async function unpackCheckpoint(archive: string, folder: string): Promise<void> {
+  const { extract } = await import('tar');
   let bytes = 0;
   try {
-    await tar.extract({
+    await extract({
       file: archive,
       cwd: folder,
       strict: true,

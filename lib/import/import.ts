@@ -6,7 +6,6 @@ import { checkOptions, oneOfRule } from '../options';
 import type { ArchiveFormat } from './archive';
 import { layoutNames, layoutOf } from './layouts/index';
 import type { IgnoredTensor } from './layouts/layout';
-import { openArchive } from './open';
 import { type StoragePrecision, storageChoices } from './precision';
 import { writeModel } from './write';
 
@@ -68,6 +67,8 @@ export async function importWeights(file: string, output: string, options: Impor
     if (typeof value !== 'string' || value === '') throw invalidArgument(name, 'path of a file', value);
   }
   const { as, precision = 'f32' } = options;
+  // Loaded when it is needed: the libraries of the formats cost every other program half of its start.
+  const { openArchive } = require('./open') as typeof import('./open');
   const archive = await openArchive(file);
   try {
     const layout = layoutOf(archive, as);
