@@ -5,7 +5,7 @@ const { spawnSync } = require('node:child_process');
 const { existsSync, mkdirSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { doctor } = require('../dist');
+const { doctor, networks } = require('../dist');
 const { formatTable } = require('../dist/table');
 const { describeMachine, machineText } = require('./machine');
 const { median, race } = require('./race');
@@ -20,10 +20,19 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '7' },
     size: { type: 'string', default: '513' },
     threads: { type: 'string', default: '2' },
-    model: { type: 'string' }, // default: the CamVid model of ../shared, else random weights
+    model: { type: 'string' }, // a weights file
+    network: { type: 'string' }, // or one of `deeplab models`, with random weights
     only: { type: 'string' }, // engines whose name has one of these words, comma-separated: "bf16,onnxruntime"
   },
 });
+
+const preprocessing = {
+  classes: Array.from({ length: 21 }, (_, i) => `class${i}`).join(','),
+  channel_order: 'rgb',
+  value_range: '0..1',
+  mean: '0.485,0.456,0.406',
+  std: '0.229,0.224,0.225',
+};
 
 const deeplab = (name, load) => ({ name, precision: load.precision, ours: true, load });
 const rival = (name, precision, key) => ({ name, precision, ours: false, key });
@@ -48,10 +57,17 @@ function runPython(key, model) {
 function chooseModel() {
   if (options.model !== undefined) return options.model;
   const camvid = path.join(root, '..', 'shared', 'models', 'deeplabv2-resnet101-camvid.safetensors');
-  if (existsSync(camvid)) return camvid;
-  const random = path.join(scratch, 'random.safetensors');
-  if (!existsSync(random)) runPython('random', random);
-  return random;
+  return options.network === undefined && existsSync(camvid) ? camvid : randomModel(options.network);
+}
+
+/** A network of `deeplab models` with random weights: speed depends on shapes, hardly on values. */
+function randomModel(name = 'v2-resnet101-aspp') {
+  const network = networks().find((one) => one.name === name);
+  if (network === undefined) throw new Error(`${name} is none of deeplab models`);
+  const file = path.join(scratch, `${name}.safetensors`);
+  writeFileSync(`${file}.json`, JSON.stringify({ ...network.metadata, ...preprocessing }));
+  if (!existsSync(file)) runPython('random', file);
+  return file;
 }
 
 /** The process that is an engine. */

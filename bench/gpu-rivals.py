@@ -34,7 +34,7 @@ CLASSES = 21
 def load_network(path):
     """-> the network in eval mode, its metadata; random weights without a path."""
     if path:
-        from deeplab_v2 import load_model
+        from family import load_model
 
         return load_model(path)
     from deeplab_v2 import metadata_of

@@ -3,7 +3,8 @@
 python rivals.py <rival> <model.safetensors> <size> <threads> <scratch folder>
 
 Every rival goes from the normalised float image to the label map: network, bilinear upsampling, argmax. Two further
-names prepare what others need: `export` writes model.onnx, `random` writes a model with random weights.
+names prepare what others need: `export` writes model.onnx, `random` writes a model with random weights for the metadata
+in <model.safetensors>.json.
 """
 
 import json
@@ -37,7 +38,7 @@ def load(path, size, threads):
     import torch
 
     sys.path.insert(0, str(PARITY))
-    from deeplab_v2 import load_model
+    from family import load_model
 
     torch.set_num_threads(threads)
     return wrap(load_model(path)[0], size)
@@ -111,9 +112,11 @@ def export(path, size, onnx_file):
 
 def save_random(path):
     sys.path.insert(0, str(PARITY))
-    from random_weights import save_model
+    from family import build
+    from random_weights import random_state, write_model
 
-    save_model(path, "resnet101", classes=21)
+    metadata = json.loads(Path(f"{path}.json").read_text())
+    write_model(path, metadata, random_state(build(metadata), seed=1))
 
 
 def main():

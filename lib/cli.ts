@@ -15,6 +15,7 @@ import { layoutNames } from './import/layouts/index';
 import { storageChoices } from './import/precision';
 import { formatInspection, type InspectOptions, inspect } from './inspect';
 import { fromNative } from './native';
+import { formatNetworks, networks } from './networks';
 import type { BilateralTerm, GaussianTerm } from './pairwise';
 import { fuseChoices, readScales } from './scales';
 import { formatTuning, type TuneOptions, type Tuning, tune } from './tune';
@@ -99,16 +100,22 @@ function program(): Command {
     .command('inspect')
     .description("Print a weights file's network: layers, shapes, multiply-accumulates, parameters, memory.")
     .argument('<model>', 'weights file, or name of a model')
-    .addOption(
-      new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
-        .argParser(parseSize)
-        .default({ width: 513, height: 513 }, '513x513'),
-    )
+    .addOption(sizeOption())
     .addOption(outputStrideOption())
     .option('--json', 'print JSON')
     .action(async (model: string, { size, json, outputStride }: InspectCommandOptions) => {
       const inspection = await inspect(model, { ...size, outputStride });
       print(json ? JSON.stringify(inspection, null, 2) : formatInspection(inspection));
+    });
+
+  deeplab
+    .command('models')
+    .description('List the networks that can be built: multiply-accumulates, parameters, published accuracy.')
+    .addOption(sizeOption())
+    .option('--json', 'print JSON')
+    .action(({ size, json }: { size: ImageSize; json?: boolean }) => {
+      const list = networks(size);
+      print(json ? JSON.stringify(list, null, 2) : formatNetworks(list));
     });
 
   deeplab
@@ -182,6 +189,12 @@ interface InspectCommandOptions extends Pick<InspectOptions, 'outputStride'> {
 interface TuneCommandOptions extends Omit<TuneOptions, 'width' | 'height'> {
   readonly size?: readonly Partial<ImageSize>[];
   readonly json?: boolean;
+}
+
+function sizeOption(): Option {
+  return new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
+    .argParser(parseSize)
+    .default({ width: 513, height: 513 }, '513x513');
 }
 
 function outputStrideOption(): Option {

@@ -241,6 +241,8 @@ interface NativeAddon {
   loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
   /** `outputStride` as in NativeLoadOptions. */
   inspectModel(path: string, width: number, height: number, outputStride: number): NativeInspection;
+  /** Of the network that the `__metadata__` of a weights file would describe. */
+  inspectConfig(metadata: Readonly<Record<string, string>>, width: number, height: number): NativeInspection;
   /** The implementation that was chosen for each layer, as [layer, oneDNN's name or "winograd+..." or "loop"]. */
   cpuImplementations(
     path: string,

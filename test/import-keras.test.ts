@@ -1,7 +1,7 @@
 // Weights of Keras, as Keras 3 and h5py wrote them: test/import/generate_keras.py. libhdf5 reads them in a thread.
 
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { looksLikeKeras, openKeras } from '../lib/import/keras';
 import { temporaryFolder } from './folder';
@@ -34,7 +34,7 @@ test('what a whole model says of itself is given as metadata', async () => {
   const archive = await openKeras(fixture('keras-model.h5'));
   expect(archive).toMatchObject({ format: 'keras', file: fixture('keras-model.h5') });
   expect(archive.metadata.backend).toBe('tensorflow');
-  expect(JSON.parse(archive.metadata.model_config as string).config.layers).toHaveLength(6);
+  expect(JSON.parse(archive.metadata.model_config as string).config.layers).toHaveLength(5);
   await archive.close();
 });
 
@@ -60,25 +60,14 @@ test('a file that is not there is ERR_NOT_FOUND, and so is a folder', async () =
   await expect(openKeras(folder)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' });
 });
 
-test('a process that reads weights ends by itself when an archive was not closed', () => {
-  // The thread must not hold the process. Run outside of jest, on the compiled form, which tsc makes without checks.
-  const compiled = path.join(folder, 'dist');
-  const compiler = require.resolve('typescript/bin/tsc');
-  execFileSync(process.execPath, [
-    compiler,
-    '-p',
-    path.join(__dirname, '../tsconfig.build.json'),
-    '--outDir',
-    compiled,
-  ]);
+test('a process ends by itself though an archive was not closed', () => {
+  const built = path.join(__dirname, '../dist/import/keras.js');
+  if (!existsSync(built)) throw new Error('dist/ is missing: npm run build:lib');
   const script = [
-    `const { openKeras } = require(${JSON.stringify(path.join(compiled, 'import/keras.js'))});`,
+    `const { openKeras } = require(${JSON.stringify(built)});`,
     `openKeras(${JSON.stringify(fixture('keras-legacy.h5'))}).then((archive) => console.log(archive.tensors.size));`,
   ].join('\n');
-  const env = { ...process.env, NODE_PATH: path.join(__dirname, '../node_modules') };
-  writeFileSync(path.join(compiled, 'package.json'), '{ "type": "commonjs" }');
-  execFileSync('ln', ['-s', path.join(__dirname, '../node_modules'), path.join(folder, 'node_modules')]);
-  expect(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8', env, timeout: 60_000 })).toBe('8\n');
+  expect(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 60_000 })).toBe('8\n');
 });
 
 describe('a damaged file is refused within seconds', () => {
@@ -101,7 +90,7 @@ describe('a damaged file is refused within seconds', () => {
     );
   });
 
-  test('cut anywhere', () => cutAnywhere(openKeras, file, legacy, 509));
+  test('cut anywhere', () => cutAnywhere(openKeras, file, legacy, 907));
 
   test('or read, with bytes changed, and no more', async () => {
     await changeBytes(openKeras, file, legacy.subarray(0, 4096), 20);

@@ -109,7 +109,9 @@ describe('a bomb is not inflated', () => {
   test('when it says that it is small', async () => {
     const data = zlib.deflateRawSync(Buffer.concat([npy('<f4', '6,', six), Buffer.alloc(2 ** 25)]));
     const bomb = zip({ 'a.npy': { data, method: 8, size: npy('<f4', '6,', six).length } });
-    expect((await refusal(openNpz, file, bomb))?.message).toMatch(/damaged in a\.npy: too many bytes in the stream/);
+    expect((await refusal(openNpz, file, bomb))?.message).toMatch(
+      /damaged in a\.npy: Cannot create a Buffer larger than 153 bytes/,
+    );
   });
 
   test('when it is a header of 4 GB', async () => {

@@ -10,6 +10,7 @@ import type { ByteRange } from './weights-file';
 const mostBytes = 2 ** 26;
 const mostInstructions = 2_000_000;
 const mostContainers = 500_000;
+const mostArguments = 5_000_000;
 const mostIntegerBytes = 64;
 const mostLineBytes = 4096;
 
@@ -110,6 +111,7 @@ class PickleMachine {
   /** Heights of the stack where MARK was met. */
   readonly #marks: number[] = [];
   #containers = 0;
+  #arguments = 0;
 
   constructor(bytes: Buffer, name: string, rules: PickleRules) {
     this.#bytes = bytes;
@@ -134,9 +136,9 @@ class PickleMachine {
   }
 
   /** As far as the newline, without it. */
-  line(): string {
+  line(encoding: 'utf8' | 'latin1' = 'utf8'): string {
     const end = this.#bytes.subarray(this.at, this.at + mostLineBytes).indexOf(0x0a);
-    if (end >= 0) return this.take(end + 1).toString('utf8', 0, end);
+    if (end >= 0) return this.take(end + 1).toString(encoding, 0, end);
     if (this.at + mostLineBytes > this.#bytes.length) throw new PickleEnds();
     throw this.invalid(`has a line of more than ${mostLineBytes} bytes`);
   }
@@ -205,7 +207,16 @@ class PickleMachine {
   call(callee: unknown, args: unknown): void {
     if (!(callee instanceof PickleGlobal) || callee.call === undefined) throw this.unsafe(`a call of ${named(callee)}`);
     if (!Array.isArray(args)) throw this.invalid(`calls ${callee.name} with no tuple`);
+    this.#give(args);
+    for (const argument of args) this.#give(argument);
     this.pushContainer(callee.call(args));
+  }
+
+  /** Counts what a call may look at: a pickle may give it the same long list a million times. */
+  #give(argument: unknown): void {
+    if (Array.isArray(argument)) this.#arguments += argument.length;
+    else if (argument instanceof Map || argument instanceof Set) this.#arguments += argument.size;
+    if (this.#arguments > mostArguments) throw this.invalid(`gives its calls more than ${mostArguments} arguments`);
   }
 
   /** Attributes of an object: those of an OrderedDict or an opaque object are dropped, others do not come up. */
@@ -239,10 +250,8 @@ class PickleMachine {
   /** A signed integer of two's complement, least significant byte first. */
   long(length: number): bigint | number {
     if (length > mostIntegerBytes) throw this.invalid(`has an integer of ${length} bytes`);
-    const bytes = this.take(length);
-    let value = 0n;
-    for (const byte of bytes.toReversed()) value = value * 256n + BigInt(byte);
-    return small(BigInt.asIntN(length * 8, value));
+    const digits = Buffer.from(this.take(length)).reverse().toString('hex');
+    return small(BigInt.asIntN(length * 8, BigInt(`0x0${digits}`)));
   }
 
   /** An integer in decimal, which `L` may follow. */
@@ -255,8 +264,10 @@ class PickleMachine {
 
   float(): number {
     const line = this.line().trim();
-    const value = /^[+-]?(inf|nan)$/i.test(line) ? Number.NaN : Number(line);
-    return value;
+    const special = /^([+-]?)(inf|nan)$/i.exec(line);
+    if (special === null) return Number(line);
+    if (special[2]?.toLowerCase() === 'nan') return Number.NaN;
+    return special[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   }
 
   /** A string as Python 2 shows it, in quotes. */
@@ -315,7 +326,7 @@ const instructions: Instructions = {
   S: (m) => m.push(m.quoted()),
   T: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
   U: (m) => m.push(m.take(m.take(1)[0] as number).toString()),
-  V: (m) => m.push(m.line().replace(/\\u([0-9a-f]{4})/g, (_, hex: string) => fromHex(hex))),
+  V: (m) => m.push(m.line('latin1').replace(/\\u([0-9a-f]{4})/g, (_, hex: string) => fromHex(hex))),
   X: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
   a: (m) => m.append([m.pop()]),
   b: (m) => m.build(),

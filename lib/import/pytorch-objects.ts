@@ -56,10 +56,12 @@ export class TorchTensor {
     if (!(storage instanceof TorchStorage)) throw invalid(name, 'has a tensor without a storage');
     this.storage = storage;
     this.type = type instanceof TorchType ? type : storage.type;
+    if (Array.isArray(shape) && shape.length > mostDimensions) {
+      throw invalid(name, `has a tensor of ${shape.length} dimensions: expected at most ${mostDimensions}`);
+    }
     if (!isSize(offset) || !isSizes(shape) || !isSizes(strides) || shape.length !== strides.length) {
       throw invalid(name, 'has a tensor whose sizes, strides or offset are not counts');
     }
-    if (shape.length > mostDimensions) throw invalid(name, `has a tensor of ${shape.length} dimensions`);
     this.offset = offset;
     this.shape = [...shape];
     this.strides = [...strides];

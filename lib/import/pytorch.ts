@@ -19,7 +19,7 @@ export interface Checkpoint {
 }
 
 /** Bounds of the walk through a checkpoint: its objects may contain each other, or one of them a thousand times. */
-const mostVisits = 5_000_000;
+const mostVisits = 2_000_000;
 const deepest = 100;
 const mostTexts = 1000;
 const longestText = 10_000;

@@ -44,11 +44,6 @@ export class WeightsFile implements ByteRange {
     }
   }
 
-  /** Its descriptor, for libraries that read by position too. It is closed with this object. */
-  get descriptor(): number {
-    return this.#handle.fd;
-  }
-
   async read(position: number, length: number): Promise<Buffer> {
     if (this.#closed) throw new DeepLabError('ERR_CLOSED', `${this.path} was closed before its tensors were read`);
     this.check(position, length);

@@ -2,8 +2,10 @@
 // which may be zip64; what is in an entry is read from here, by position where it is stored. Nothing is ever written to
 // a disk, so that an entry's name cannot lead anywhere.
 
+import { promisify } from 'node:util';
 import zlib from 'node:zlib';
-import { type Entry, fromFdPromise, type ZipFile } from 'yauzl';
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
+import { DeepLabError } from '../errors';
 import { mostTensors } from './archive';
 import { type ByteRange, WeightsFile } from './weights-file';
 
@@ -39,8 +41,8 @@ export interface ZipEntry extends ByteRange {
  */
 export async function readZip(file: WeightsFile): Promise<ReadonlyMap<string, ZipEntry>> {
   try {
-    // Not closed: that would close the descriptor, which is the file's.
-    const zip = await fromFdPromise(file.descriptor, { autoClose: false, lazyEntries: true });
+    const reader = new FileReader(file);
+    const zip = await fromRandomAccessReaderPromise(reader, file.size, { autoClose: false, lazyEntries: true });
     if (zip.entryCount > mostTensors * 2) throw new Error(`it has ${zip.entryCount} entries`);
     const entries = new Map<string, ZipEntry>();
     for await (const entry of zip.eachEntry()) {
@@ -51,6 +53,34 @@ export async function readZip(file: WeightsFile): Promise<ReadonlyMap<string, Zi
     return entries;
   } catch (cause) {
     throw file.invalid(`is no sound zip file: ${(cause as Error).message}`, cause);
+  }
+}
+
+/**
+ * What yauzl reads from. Its own reader of files throws where nobody can catch it when a directory gives positions that
+ * no file has.
+ */
+class FileReader extends RandomAccessReader {
+  readonly #file: WeightsFile;
+
+  constructor(file: WeightsFile) {
+    super();
+    this.#file = file;
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    const done = this.#file.read(position, length).then((bytes) => {
+      bytes.copy(buffer, offset);
+      callback(null);
+    });
+    // The error of the callback too, whose promise would stay open.
+    done.catch(callback).catch(() => {});
   }
 }
 
@@ -77,43 +107,49 @@ function entryOf(file: WeightsFile, zip: ZipFile, entry: Entry): ZipEntry {
     throw new Error(`${name} would inflate from ${compressedSize} to ${size} bytes`);
   }
 
+  /** Checked by yauzl: the compressed bytes end inside of the file. */
+  const compressed = async (position: number, length: number) => {
+    const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+    return file.read(fileDataStart + position, length);
+  };
   const part = async (position: number, length: number): Promise<Buffer> => {
     if (!(position >= 0 && length >= 0 && position + length <= size)) {
       throw file.invalid(`has ${size} bytes in ${name}: expected ${length} from byte ${position} on`);
     }
+    if (method === stored) return compressed(position, length);
+    // One more is let through, so that there can be too many.
+    const bytes = await inflate(await compressed(0, compressedSize), { maxOutputLength: size + 1 });
+    if (bytes.length !== size) throw new Error(`it inflates to ${bytes.length} bytes: expected ${size}`);
+    return bytes.subarray(position, position + length);
+  };
+  const head = async (most: number): Promise<Buffer> => {
+    const length = Math.min(most, size);
+    if (method === stored) return compressed(0, length);
+    // Deflate makes bytes more by a little at worst, and fewer by 1032 times: 5 MB, then.
+    const some = await compressed(0, Math.min(compressedSize, most + 1024));
+    const bytes = await inflate(some, { finishFlush: zlib.constants.Z_SYNC_FLUSH });
+    if (bytes.length < length) throw new Error(`it begins with ${bytes.length} bytes: expected ${length}`);
+    return bytes.subarray(0, length);
+  };
+  const named = async (bytes: Promise<Buffer>): Promise<Buffer> => {
     try {
-      if (method === stored) {
-        const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
-        return await file.read(fileDataStart + position, length);
-      }
-      return (await inflated(zip, entry, position + length)).subarray(position);
+      return await bytes;
     } catch (cause) {
+      if (cause instanceof DeepLabError) throw cause;
       throw file.invalid(`is damaged in ${name}: ${(cause as Error).message}`, cause);
     }
   };
   return {
     name,
     size,
-    read: part,
-    head: (length) => part(0, Math.min(length, size)),
+    read: (position, length) => named(part(position, length)),
+    head: (length) => named(head(length)),
     all: async () => {
-      const bytes = await part(0, size);
+      const bytes = await named(part(0, size));
       if (zlib.crc32(bytes) !== entry.crc32) throw file.invalid(`is damaged in ${name}: its checksum differs`);
       return bytes;
     },
   };
 }
 
-/** The first `length` bytes of a deflated entry; if that is all of them, there must not be more. */
-async function inflated(zip: ZipFile, entry: Entry, length: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  let done = 0;
-  // yauzl makes sure that the stream ends with as many bytes as the directory says.
-  const stream = await zip.openReadStreamPromise(entry);
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    done += chunk.copy(bytes, done);
-    if (done === length && length < entry.uncompressedSize) break;
-  }
-  if (done < length) throw new Error(`it ends after ${done} of ${length} bytes`);
-  return bytes;
-}
+const inflate = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);

@@ -2,6 +2,8 @@
 
 #include <napi.h>
 
+#include <map>
+
 #include "addon/convert.h"
 #include "addon/crf_object.h"
 #include "addon/environment.h"
@@ -12,6 +14,8 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "graph/cost.h"
+#include "graph/deeplab.h"
+#include "graph/passes.h"
 
 namespace deeplab {
 namespace {
@@ -22,15 +26,15 @@ Model open_or_throw(const Napi::CallbackInfo& info, int output_stride = 0) {
   return std::move(*model);
 }
 
-// inspectModel(path, width, height, outputStride): NativeInspection
-Napi::Value inspect_model(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Model model = open_or_throw(info, output_stride_argument(info[3]));
-  auto cost = graph_cost(model.graph, image_argument(info[1], info[2], Napi::Number::New(env, 3)));
+// NativeInspection of `graph` for an image of `width` x `height`.
+Napi::Value inspection(const ModelConfig& config, const Graph& graph, const Napi::Value& width,
+                       const Napi::Value& height) {
+  const Napi::Env env = width.Env();
+  auto cost = graph_cost(graph, image_argument(width, height, Napi::Number::New(env, 3)));
   if (!cost.ok()) throw to_error(env, cost.status());
 
   Napi::Object result = Napi::Object::New(env);
-  set_config(result, model.config);
+  set_config(result, config);
   Napi::Array layers = Napi::Array::New(env, cost->layers.size());
   for (uint32_t i = 0; i < cost->layers.size(); ++i) {
     const LayerCost& layer = cost->layers[i];
@@ -48,6 +52,24 @@ Napi::Value inspect_model(const Napi::CallbackInfo& info) {
   result["activationBytes"] = static_cast<double>(cost->activation_bytes);
   result["activationBytesWithoutReuse"] = static_cast<double>(cost->activation_bytes_without_reuse);
   return result;
+}
+
+// inspectModel(path, width, height, outputStride): NativeInspection
+Napi::Value inspect_model(const Napi::CallbackInfo& info) {
+  const Model model = open_or_throw(info, output_stride_argument(info[3]));
+  return inspection(model.config, model.graph, info[1], info[2]);
+}
+
+// inspectConfig(metadata, width, height): NativeInspection
+Napi::Value inspect_config(const Napi::CallbackInfo& info) {
+  const Napi::Object given = object_argument(info[0], "metadata");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : given) {
+    metadata[key.As<Napi::String>()] = string_argument(static_cast<Napi::Value>(value), "metadata");
+  }
+  auto config = parse_config(metadata);
+  if (!config.ok()) throw to_error(info.Env(), config.status());
+  return inspection(*config, optimize(build_deeplab(*config)), info[1], info[2]);
 }
 
 // cpuImplementations(path, precision, winograd, width, height): [layer, implementation][]
@@ -134,6 +156,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   environment->crf_class = Napi::Persistent(CrfObject::define(env));
   exports["loadModel"] = Napi::Function::New<ModelObject::load>(env, "loadModel");
   exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
+  exports["inspectConfig"] = Napi::Function::New<inspect_config>(env, "inspectConfig");
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");

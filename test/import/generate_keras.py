@@ -24,7 +24,6 @@ def network():
     x = keras.layers.Conv2D(4, 3, use_bias=False, name="Conv")(image)
     x = keras.layers.BatchNormalization(name="Conv_BN")(x)
     x = keras.layers.DepthwiseConv2D(3, use_bias=False, name="expanded_conv_depthwise")(x)
-    x = keras.layers.ReLU(6.0, name="relu")(x)
     x = keras.layers.Conv2D(2, 1, name="logits_semantic")(x)
     model = keras.Model(image, x)
     rng = np.random.default_rng(1)

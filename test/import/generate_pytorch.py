@@ -1,17 +1,18 @@
 """Writes fixtures/pytorch-*: checkpoints in every form that torch.save has had, and one that would run a command; and
-fixtures/pytorch.json: what torch.load reads from them, {file: {path of the tensor: [shape, values]}}.
+fixtures/pytorch.json: what torch.load reads from them, {file: {path of the tensor: [shape, values]}}. With
+../shared/models, fixtures/resnet50-imagenet.json too: shape and SHA-256 of each tensor of a real network, as floats.
 
 usage: python generate_pytorch.py && npx biome format --write fixtures
 
 Needs PyTorch 2 and numpy. The tar format is of PyTorch before 0.1.10 and written here by hand; torch.load reads it.
 """
 
+import hashlib
 import io
 import json
 import os
 import pickle
 import struct
-import sys
 import tarfile
 from collections import OrderedDict
 from pathlib import Path
@@ -19,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FIXTURES = Path(__file__).resolve().parent / "fixtures"
+HERE = Path(__file__).resolve().parent
+FIXTURES = HERE / "fixtures"
+RESNET = HERE.parents[2] / "shared/models/resnet50-imagenet.pth"
 
 
 def checkpoint(everything=True):
@@ -115,6 +118,16 @@ def write_tar(path):
             tar.addfile(info, io.BytesIO(data))
 
 
+def checksums(path):
+    """-> {name: "<shape> <first half of the SHA-256 of the little-endian floats>"} of a state dict."""
+
+    def checksum(tensor):
+        values = tensor.to(torch.float32).contiguous().numpy()
+        return f"{'x'.join(map(str, values.shape))} {hashlib.sha256(values.tobytes()).hexdigest()[:32]}"
+
+    return {name: checksum(tensor) for name, tensor in sorted(torch.load(path, weights_only=True).items())}
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch deeplab-was-here",)
@@ -133,10 +146,12 @@ def main():
         if not path.name.startswith("pytorch-unsafe"):
             expected[path.name] = contents(torch.load(path, weights_only=False))
     (FIXTURES / "pytorch.json").write_text(json.dumps(expected))
+    if RESNET.exists():
+        (FIXTURES / "resnet50-imagenet.json").write_text(json.dumps(checksums(RESNET)))
     tensors = {"state_dict": {"weight": torch.randn(2)}, "note": Evil()}
     torch.save(tensors, FIXTURES / "pytorch-unsafe-zip.pth")
     torch.save(tensors, FIXTURES / "pytorch-unsafe-legacy.pth", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from deeplab_v2 import load_model, normalise
+from deeplab_v2 import normalise
+from family import load_model
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[2] / "shared"

@@ -130,18 +130,13 @@ def load_safetensors(path):
     return metadata, state
 
 
-def load_model(path):
-    """The PyTorch model of a weights file, in eval mode, and its metadata."""
-    metadata, state = load_safetensors(path)
-    pool = metadata["max_pool"]
+def build(metadata):
+    """The model that a weights file's metadata describes."""
+    pool = metadata.get("max_pool", "floor")
     padding = "same" if "same" in pool else "ceil" if "ceil" in pool else "floor"
     rates = [int(r) for r in metadata["aspp_rates"].split(",")]
-    model = DeepLabV2(
-        metadata["backbone"], len(metadata["classes"].split(",")), rates, metadata["stride_placement"], padding
-    )
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing), (missing, unexpected)
-    return model.eval(), metadata
+    classes = len(metadata["classes"].split(","))
+    return DeepLabV2(metadata["backbone"], classes, rates, metadata["stride_placement"], padding)
 
 
 def normalise(rgb, metadata):

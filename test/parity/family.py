@@ -8,7 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deeplab_v2 import BLOCKS, same_padding
+import deeplab_v2
+from deeplab_v2 import BLOCKS, load_safetensors, same_padding
+
+
+FLOOR = "kernel 3, stride 2, padding 1, floor"
 
 
 def integers(metadata, key, default=""):
@@ -58,14 +62,14 @@ class VggBranch(nn.Module):
 class Vgg16(nn.Module):
     def __init__(self, metadata, classes):
         super().__init__()
-        self.ceil = metadata["max_pool"].endswith("ceil")
+        self.ceil = metadata.get("max_pool", FLOOR).endswith("ceil")
         self.pool5a = metadata.get("pool5a") == "average"
         inputs = 3
         for block, (count, width) in enumerate(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), 1):
             for i in range(1, count + 1):
                 setattr(self, f"conv{block}_{i}", Conv(inputs, width, 3, dilation=2 if block == 5 else 1))
                 inputs = width
-        width, kernel = int(metadata["head_channels"]), int(metadata["fc6_kernel"])
+        width, kernel = int(metadata.get("head_channels", "1024")), int(metadata.get("fc6_kernel", "3"))
         self.aspp = nn.Module()
         self.aspp.branches = nn.ModuleList(
             VggBranch(classes, width, kernel, rate) for rate in integers(metadata, "aspp_rates")
@@ -124,7 +128,7 @@ class ResNet(nn.Module):
     def __init__(self, metadata):
         super().__init__()
         folded, eps = metadata.get("batch_norm") == "folded", float(metadata.get("bn_eps", "1e-5"))
-        self.pool = metadata["max_pool"]
+        self.pool = metadata.get("max_pool", FLOOR)
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=folded)
         self.bn1 = nn.Identity() if folded else nn.BatchNorm2d(64, eps)
         unit, start = metadata.get("stride_unit", "first"), metadata.get("dilation_start", "first")
@@ -195,7 +199,7 @@ class MobileNetV2(nn.Module):
             "folded": metadata.get("batch_norm") == "folded",
             "same": metadata.get("stem_padding") == "same",
         }
-        multiplier, divisor = float(metadata["width_multiplier"]), int(metadata.get("channel_divisor", "8"))
+        multiplier, divisor = float(metadata.get("width_multiplier", "1")), int(metadata.get("channel_divisor", "8"))
 
         def scaled(channels):
             rounded = max(divisor, int(channels * multiplier + divisor / 2) // divisor * divisor)
@@ -266,5 +270,16 @@ def deeplab_v3(metadata, classes):
 
 def build(metadata):
     """The model that a weights file's metadata describes; x: float [N,3,H,W], normalised -> logits."""
+    if metadata["backbone"] != "vgg16" and metadata["architecture"] == "deeplab_v2":
+        return deeplab_v2.build(metadata)
     classes = len(metadata["classes"].split(","))
     return Vgg16(metadata, classes) if metadata["backbone"] == "vgg16" else deeplab_v3(metadata, classes)
+
+
+def load_model(path):
+    """The PyTorch model of a weights file, in eval mode, and its metadata."""
+    metadata, state = load_safetensors(path)
+    model = build(metadata)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing), (missing, unexpected)
+    return model.eval(), metadata

@@ -87,6 +87,10 @@ CASES = {
         {**MOBILENET, "output_stride": "16", "aspp_rates": "6,12,18"}, 33, 64,
         {"output_stride": "8", "aspp_rates": "12,24,36"},
     ),
+    # Images of one pixel's width or height, and a single pixel.
+    "v3-resnet50-line": ({**V3_OS16, "max_pool": "kernel 3, stride 2, padding 1, ceil"}, 1, 301),
+    "v3-mobilenet-v2-line": (MOBILENET, 700, 1),
+    "vgg16-pixel": ({**VGG, "aspp_rates": "12", "pool5a": "average"}, 1, 1),
 }  # fmt: skip
 
 

@@ -77,7 +77,12 @@ def random_image(width, height, seed):
 def save_model(path, backbone, seed=1, classes=5, rates=(6, 12, 18, 24), stride_placement="3x3", padding="floor"):
     """Writes a random model as a weights file."""
     model, state = random_model(backbone, seed, classes, rates, stride_placement, padding)
-    header = {"__metadata__": metadata_of(model, backbone, classes, stride_placement, padding)}
+    write_model(path, metadata_of(model, backbone, classes, stride_placement, padding), state)
+
+
+def write_model(path, metadata, state):
+    """Writes a weights file."""
+    header = {"__metadata__": metadata}
     offset = 0
     for name, tensor in state.items():
         end = offset + 4 * tensor.numel()
