@@ -17,6 +17,7 @@ export { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 export type { ImageInput, ImageSize, RawImage } from './image';
 export { type Inspection, type InspectOptions, inspect } from './inspect';
 export type { Precision } from './native';
+export { type ExportOnnxOptions, exportOnnx } from './onnx';
 export type { BilateralTerm, FeaturesTerm, GaussianTerm, PairwiseTerm } from './pairwise';
 export { type Color, vocPalette } from './palette';
 export { type ClassInfo, type ClassShare, type OverlayOptions, Segmentation } from './segmentation';

@@ -24,6 +24,7 @@ test('the public names are these', () => {
     'denseCrf',
     'doctor',
     'errorCatalogue',
+    'exportOnnx',
     'inspect',
     'probabilityFloor',
     'tune',
