@@ -8,6 +8,7 @@ import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
+import { fitChoices } from './fit';
 import type { ImageSize } from './image';
 import { formatInspection, type InspectOptions, inspect } from './inspect';
 import { fromNative } from './native';
@@ -38,6 +39,13 @@ function program(): Command {
     .addOption(cudnnOption())
     .option('--threads <number>', 'CPU threads (default: all)', parseCount)
     .option('--no-winograd', 'compute 3x3 convolutions directly: slower, closer to the reference')
+    .addOption(
+      new Option('--fit <how>', 'the image as it is, resized, or in tiles (default: as the weights file says)').choices(
+        fitChoices,
+      ),
+    )
+    .option('--size <pixels>', 'longer side of a resized image, or side of a tile', parseCount)
+    .option('--overlap <pixels>', 'pixels that neighbouring tiles share (default: a quarter of the side)', parseCount)
     .option('--scales <numbers>', 'scales of the image at which the network runs, as in 0.5,0.75,1', parseScales)
     .addOption(
       new Option('--fuse <rule>', 'how the logits of the scales become one (default: max)').choices(fuseChoices),

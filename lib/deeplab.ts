@@ -6,6 +6,7 @@ import os from 'node:os';
 import { awaitRequest, signalRule, throwIfAborted } from './abort';
 import { type CrfOptions, type CrfParameters, crfOptionsOf, overrideCrf } from './crf-options';
 import { cudnnFolder, cudnnRule, type Device, deviceRule, precisionRule } from './device';
+import { fitOverlapRule, fitRule, fitSizeRule, readFit } from './fit';
 import { decodeImage, type ImageInput, pixelLimitRule } from './image';
 import { Lifetime } from './lifetime';
 import {
@@ -61,6 +62,20 @@ export interface LoadOptions {
 /** Options of {@link DeepLab.segment}. */
 export interface SegmentOptions {
   /**
+   * How the image meets the network. `native`: as it is, whatever its size. `resize`: its longer side is resized to
+   * `size` first. `tile`: as it is, in overlapping squares of side `size`, whose logits are blended, so that memory is
+   * that of a tile, and of the whole image's coarse logits. Labels always have the size of the image. Default: what the
+   * weights file says (its `input_size`: `native`, or resized to a size that the network is made for).
+   */
+  readonly fit?: 'native' | 'resize' | 'tile' | undefined;
+  /**
+   * With `fit: 'resize'` the longer side, with `tile` the side of a tile, in pixels, 1..32768. Default: the size in the
+   * weights file, or 513. A tile's is rounded down to a multiple of the output stride and one pixel more.
+   */
+  readonly size?: number | undefined;
+  /** With `fit: 'tile'`: pixels that neighbouring tiles share, 0..size-1. Default: a quarter of `size`. */
+  readonly overlap?: number | undefined;
+  /**
    * Scales of the image at which the network runs, 1..8 different numbers from 0.25 to 4, of which one is 1. Default
    * [1]. Logits are brought to the grid of scale 1 and fused (DeepLab v2, section 3.2, has 0.5, 0.75 and 1). The time
    * grows with the sum of their squares.
@@ -100,6 +115,9 @@ const loadRules: Readonly<Record<keyof LoadOptions, OptionRule>> = {
 };
 
 const segmentRules: Readonly<Record<keyof SegmentOptions, OptionRule>> = {
+  fit: fitRule,
+  size: fitSizeRule,
+  overlap: fitOverlapRule,
   scales: scalesRule,
   fuse: fuseRule,
   flip: booleanRule,
@@ -236,6 +254,7 @@ export class DeepLab {
     checkOptions(options, segmentRules);
     const { crf = false } = options;
     const request: NativeSegmentOptions = {
+      ...readFit(options, this.metadata),
       scales: readScales(options.scales ?? [1]),
       fuse: options.fuse ?? 'max',
       flip: options.flip ?? false,

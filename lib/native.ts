@@ -112,6 +112,12 @@ export interface NativeModelInfo extends NativeModelConfig {
 }
 
 export interface NativeSegmentOptions {
+  /** As the weights file says, as it is, with its longer side resized to `size`, or in tiles of that side. */
+  readonly fit: 'model' | 'native' | 'longest' | 'tile';
+  /** Of `longest` and `tile`, in pixels. */
+  readonly size: number;
+  /** Pixels that neighbouring tiles share, less than `size`. */
+  readonly overlap: number;
   /** Scales of the image at which the network runs, 1 among them; each once. */
   readonly scales: readonly number[];
   /** How the logits of the scales, and of the mirrored image, become one. */

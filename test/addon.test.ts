@@ -10,7 +10,16 @@ import { randomModel } from './models';
 const addon = require('node-gyp-build').path(path.join(__dirname, '..')) as string;
 
 /** What lib/deeplab.ts asks of the addon where its caller asks for nothing. */
-const request: NativeSegmentOptions = { scales: [1], fuse: 'max', flip: false, scores: false, logits: false };
+const request: NativeSegmentOptions = {
+  fit: 'model',
+  size: 0,
+  overlap: 0,
+  scales: [1],
+  fuse: 'max',
+  flip: false,
+  scores: false,
+  logits: false,
+};
 
 test('the addon uses Node-API only, of version 9, and no external buffers', () => {
   const symbols = execFileSync('nm', ['-D', '--undefined-only', addon], { encoding: 'utf8' })
@@ -96,6 +105,9 @@ describe('of what lib/ would never ask', () => {
     [{ scales: [1, Number.NaN] }, outOfRange],
     [{ scales: [1, '2'] }, outOfRange],
     [{ scales: new Array(1) }, outOfRange],
+    [{ fit: 'cover' }, "Unknown fit 'cover'"],
+    [{ fit: 'longest', size: 0 }, 'Expected an integer from 1 to 32768 for size'],
+    [{ fit: 'tile', size: 65, overlap: 65 }, 'Expected an integer from 0 to 64 for overlap'],
     [{ fuse: undefined }, 'Expected a string for fuse'],
     [{ fuse: 'sum' }, "Unknown fuse 'sum'"],
   ])('%j is ERR_INVALID_ARGUMENT', async (options, message) => {

@@ -22,6 +22,9 @@ export interface SegmentCommandOptions {
   readonly cudnn?: string;
   readonly threads?: number;
   readonly winograd: boolean;
+  readonly fit?: SegmentOptions['fit'];
+  readonly size?: number;
+  readonly overlap?: number;
   readonly scales?: SegmentOptions['scales'];
   readonly fuse?: SegmentOptions['fuse'];
   readonly flip?: boolean;
@@ -102,8 +105,8 @@ async function segmentImage(
   options: SegmentCommandOptions,
 ): Promise<Report> {
   const start = performance.now();
-  const { scales, fuse, flip, crf } = options;
-  const result = await model.segment(input, { scales, fuse, flip, crf });
+  const { fit, size, overlap, scales, fuse, flip, crf } = options;
+  const result = await model.segment(input, { fit, size, overlap, scales, fuse, flip, crf });
   const milliseconds = Math.round(performance.now() - start);
   const both = !options.labels && !options.overlay;
   const labels = both || options.labels ? output + labelsSuffix : null;

@@ -10,6 +10,10 @@ namespace deeplab {
 namespace {
 
 constexpr const char* kFuseRules[] = {"max", "mean"};
+// How an image meets the network: as the weights file says, as it is, its longer side resized, in tiles.
+enum class Fit { kModel, kNative, kLongest, kTile };
+constexpr const char* kFits[] = {"model", "native", "longest", "tile"};
+constexpr int kMaxFitSize = 1 << 15;
 
 SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
@@ -41,7 +45,23 @@ InferenceMode mode_argument(const Napi::Object& options) {
   mode.fuse = choice_argument<FuseRule>(options.Get("fuse"), "fuse", kFuseRules);
   mode.flip = options.Get("flip").ToBoolean();
   throw_if_error(env, check_mode(mode));
+  const Fit fit = choice_argument<Fit>(options.Get("fit"), "fit", kFits);
+  if (fit == Fit::kModel) return mode;
+  mode.input = InputRule{};
+  if (fit == Fit::kLongest) {
+    const auto longest = static_cast<int>(integer_argument(options.Get("size"), "size", 1, kMaxFitSize));
+    mode.input = InputRule{ResizeRule::kLongest, longest};
+  }
   return mode;
+}
+
+// Of NativeSegmentOptions with fit 'tile'.
+std::optional<Tiling> tiling_argument(const Napi::Object& options) {
+  if (choice_argument<Fit>(options.Get("fit"), "fit", kFits) != Fit::kTile) return std::nullopt;
+  Tiling tiling;
+  tiling.size = static_cast<int>(integer_argument(options.Get("size"), "size", 1, kMaxFitSize));
+  tiling.overlap = static_cast<int>(integer_argument(options.Get("overlap"), "overlap", 0, tiling.size - 1));
+  return tiling;
 }
 
 // The result object of a request, with the buffers that the session fills while nobody else sees them.
@@ -114,14 +134,15 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   Session& session = this->session(env);
   const Napi::Object options = object_argument(info[4], "options");
   const size_t classes = options.Get("scores").ToBoolean() ? session.info().config.classes.size() : 0;
+  request.mode = mode_argument(options);
+  request.tiling = tiling_argument(options);
   Shape logits;
   if (options.Get("logits").ToBoolean()) {
-    auto shape = session.logits_shape(request.image);
+    auto shape = session.logits_shape(request.image, request.mode);
     if (!shape.ok()) throw to_error(env, shape.status());
     logits = *shape;
   }
 
-  request.mode = mode_argument(options);
   if (!options.Get("crf").IsUndefined()) request.crf = crf_parameters_argument(options.Get("crf"));
 
   const size_t result_bytes = request.image.h * request.image.w * (1 + classes * sizeof(float));

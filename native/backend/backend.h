@@ -42,7 +42,7 @@ struct RunInput {
 };
 
 struct RunOutput {
-  uint8_t* labels = nullptr;  // [N,H,W]
+  uint8_t* labels = nullptr;  // [N,H,W]; null if not wanted, and then there are no scores either
   float* scores = nullptr;    // [N,classes,H,W], softmax, or the CRF's marginals; null if not wanted
   float* logits = nullptr;    // [N,classes,h,w], the network's own output; null if not wanted
 };

@@ -33,6 +33,19 @@ NodeId append_branch(const Graph& graph, NodeId normalized, NodeId logits, const
   return mapped[logits];
 }
 
+void set_input(const InputRule& rule, ModelConfig* config) {
+  config->resize = rule.resize;
+  config->longest = rule.longest;
+}
+
+// Of the two operations that know the image's size.
+void set_input(const InputRule& rule, Graph* graph) {
+  for (Node& node : graph->nodes) {
+    if (auto* normalize = std::get_if<Normalize>(&node.op)) set_input(rule, &normalize->config);
+    if (auto* head = std::get_if<SegmentationHead>(&node.op)) set_input(rule, &head->config);
+  }
+}
+
 }  // namespace
 
 Status check_mode(const InferenceMode& mode) {
@@ -46,7 +59,9 @@ Status check_mode(const InferenceMode& mode) {
                kMostScale, " for scales, 1 among them");
 }
 
-Graph in_mode(const Graph& graph, const InferenceMode& mode) {
+Graph in_mode(const Graph& given, const InferenceMode& mode) {
+  Graph graph = given;
+  if (mode.input.has_value()) set_input(*mode.input, &graph);
   if (mode.scales.size() == 1 && !mode.flip) return graph;
   const Node& head = graph.nodes.back();
   const NodeId logits = logits_of(graph), normalized = normalized_image(graph);
@@ -63,6 +78,15 @@ Graph in_mode(const Graph& graph, const InferenceMode& mode) {
   }
   const NodeId all = result.add("scales", fuse, fused);
   result.add(head.name, head.op, {all, head.inputs[1]});
+  return result;
+}
+
+Graph head_only(const Graph& graph, int classes, int height, int width) {
+  Graph result;
+  const NodeId image = result.add("image", Image{}, {});
+  const NodeId logits = result.add("logits", GivenLogits{classes, height, width}, {});
+  const Node& head = graph.nodes.back();
+  result.add(head.name, head.op, {logits, image});
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "core/memory.h"
 #include "graph/shapes.h"
 
 namespace deeplab {
@@ -18,6 +19,15 @@ Shape usual_image(const ModelConfig& config) {
   return {1, 3, kUsualSide, kUsualSide};
 }
 
+void copy_tile(const uint8_t* pixels, const Shape& image, int64_t top, int64_t left, const Shape& tile,
+               std::vector<uint8_t>* out) {
+  out->resize(tile.elements());
+  const int64_t row = tile.w * tile.c;
+  for (int64_t y = 0; y < tile.h; ++y) {
+    std::copy_n(pixels + ((top + y) * image.w + left) * image.c, row, out->data() + y * row);
+  }
+}
+
 }  // namespace
 
 Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::move(options)) {
@@ -28,10 +38,11 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
   worker_.start([this] { return load(); }, std::move(loaded), free_network);
 }
 
-Result<Shape> Session::logits_shape(const Shape& image) const {
-  auto shapes = infer_shapes(graph_, image);
+Result<Shape> Session::logits_shape(const Shape& image, const InferenceMode& mode) const {
+  const Graph graph = in_mode(graph_, mode);
+  auto shapes = infer_shapes(graph, image);
   if (!shapes.ok()) return shapes.status();
-  return (*shapes)[logits_of(graph_)];
+  return (*shapes)[logits_of(graph)];
 }
 
 void Session::submit(SegmentRequest request) {
@@ -54,25 +65,72 @@ Status Session::load() {
 
 Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
   try {
-    auto found = executable_for({request.image, request.mode});
-    if (!found.ok()) return found.status();
-    const std::shared_ptr<Executable> executable = *found;
+    if (request.tiling.has_value()) return run_tiles(request, cancelled);
     RunInput input;
     input.pixels = request.pixels.data();
     input.crf = request.crf.has_value() ? &*request.crf : nullptr;
-    Status started = executable->start(input, request.output, cancelled);
-    // Other image sizes may have the memory that this one lacks.
-    if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {
-      executables_.resize(1);
-      started = executable->start(input, request.output, cancelled);
-    }
-    if (!started.ok()) return started;
-    if (!executable->overlaps()) return executable->finish();
-    return [executable] { return executable->finish(); };
+    auto started = start({request.image, request.mode}, input, request.output, cancelled);
+    if (!started.ok()) return started.status();
+    if (!(*started)->overlaps()) return (*started)->finish();
+    return [executable = *started] { return executable->finish(); };
   } catch (const std::bad_alloc&) {
     return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
                  " needs more memory than there is");
   }
+}
+
+Status Session::run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
+  const Shape& image = request.image;
+  const int stride = info_.config.output_stride;
+  auto whole = logits_shape(image, request.mode);
+  if (!whole.ok()) return whole.status();
+  DEEPLAB_RETURN_IF_ERROR(check_memory(whole->elements() * sizeof(float), "the logits of the whole image"));
+  const std::vector<TileSpan> rows = tile_spans(image.h, *request.tiling, stride);
+  const std::vector<TileSpan> columns = tile_spans(image.w, *request.tiling, stride);
+  TileBlender blender(*whole, rows, columns, stride);
+
+  std::vector<uint8_t> pixels;
+  std::vector<float> logits;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    for (size_t column = 0; column < columns.size(); ++column) {
+      const Shape tile{1, image.c, rows[row].size, columns[column].size};
+      auto shape = logits_shape(tile, request.mode);
+      if (!shape.ok()) return shape.status();
+      copy_tile(request.pixels.data(), image, rows[row].start, columns[column].start, tile, &pixels);
+      logits.resize(shape->elements());
+      RunInput input;
+      input.pixels = pixels.data();
+      RunOutput output;
+      output.logits = logits.data();
+      DEEPLAB_RETURN_IF_ERROR(run_now({tile, request.mode}, input, output, cancelled));
+      blender.add(row, column, logits.data(), shape->h, shape->w);
+    }
+  }
+
+  RunInput input;
+  input.pixels = request.pixels.data();
+  input.logits = blender.logits();
+  input.crf = request.crf.has_value() ? &*request.crf : nullptr;
+  return run_now({image, request.mode, *whole}, input, request.output, cancelled);
+}
+
+Result<std::shared_ptr<Executable>> Session::start(const Work& work, const RunInput& input, const RunOutput& output,
+                                                   const std::atomic<bool>& cancelled) {
+  auto executable = executable_for(work);
+  if (!executable.ok()) return executable.status();
+  Status started = (*executable)->start(input, output, cancelled);
+  if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {
+    executables_.resize(1);
+    started = (*executable)->start(input, output, cancelled);
+  }
+  if (!started.ok()) return started;
+  return executable;
+}
+
+Status Session::run_now(const Work& work, const RunInput& input, const RunOutput& output,
+                        const std::atomic<bool>& cancelled) {
+  auto started = start(work, input, output, cancelled);
+  return started.ok() ? (*started)->finish() : started.status();
 }
 
 Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
@@ -81,7 +139,10 @@ Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
   if (found != executables_.end()) {
     executables_.splice(executables_.begin(), executables_, found);
   } else {
-    auto executable = network_->compile(in_mode(graph_, work.mode), work.image);
+    Graph graph = in_mode(graph_, work.mode);
+    const Shape& given = work.given_logits;
+    if (given.elements() > 0) graph = head_only(graph, given.c, given.h, given.w);
+    auto executable = network_->compile(graph, work.image);
     if (!executable.ok()) return executable.status();
     executables_.emplace_front(work, std::shared_ptr<Executable>(std::move(*executable)));
     while (executables_.size() > static_cast<size_t>(options_.cache_size)) executables_.pop_back();

@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "graph/scales.h"
 #include "session/model.h"
+#include "session/tiles.h"
 #include "session/worker.h"
 
 namespace deeplab {
@@ -32,9 +33,10 @@ struct SessionInfo {
 
 struct SegmentRequest {
   uint64_t id = 0;
-  Shape image;                  // [1,channels,H,W]
-  std::vector<uint8_t> pixels;  // [H,W,channels]
-  InferenceMode mode;           // checked
+  Shape image;                   // [1,channels,H,W]
+  std::vector<uint8_t> pixels;   // [H,W,channels]
+  InferenceMode mode;            // checked
+  std::optional<Tiling> tiling;  // checked; the image in tiles, each in that mode
   std::optional<CrfParameters> crf;
   RunOutput output;  // must stay valid until `done`
   Worker::Done done;
@@ -47,7 +49,7 @@ class Session {
 
   // These two only after `loaded` was called with success.
   const SessionInfo& info() const { return info_; }
-  Result<Shape> logits_shape(const Shape& image) const;
+  Result<Shape> logits_shape(const Shape& image, const InferenceMode& mode) const;
 
   void submit(SegmentRequest request);
   // To cancel requests by id, close and stop.
@@ -58,12 +60,20 @@ class Session {
   struct Work {
     Shape image;
     InferenceMode mode;
-    bool operator==(const Work& other) const { return image == other.image && mode == other.mode; }
+    Shape given_logits{};  // of a head alone; else empty
+    bool operator==(const Work& other) const {
+      return image == other.image && mode == other.mode && given_logits == other.given_logits;
+    }
   };
 
   Status load();
   Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
+  Status run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled);
   Result<std::shared_ptr<Executable>> executable_for(const Work& work);
+  Status run_now(const Work& work, const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled);
+  // Starts `work`, after freeing what other image sizes hold if it lacks memory.
+  Result<std::shared_ptr<Executable>> start(const Work& work, const RunInput& input, const RunOutput& output,
+                                            const std::atomic<bool>& cancelled);
 
   const SessionOptions options_;
   SessionInfo info_;

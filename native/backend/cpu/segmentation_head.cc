@@ -77,7 +77,8 @@ Step compile_segmentation_head(const SegmentationHead& op, const Shape& logits, 
   const size_t row = logits.w * logits.c;
   return {"loop", threads * row * sizeof(float), [head, row](const StepContext& context, const StepMemory& at) {
             const auto* grid = context.at<float>(at.inputs[0]);
-            parallel_for(head.image.n * head.image.h, [&](int64_t i) {
+            const bool pixels = context.unary != nullptr || context.output.labels != nullptr;
+            parallel_for(pixels ? head.image.n * head.image.h : 0, [&](int64_t i) {
               float* blended = context.at<float>(at.scratch) + thread_index() * row;
               const int64_t n = i / head.image.h, y = i % head.image.h;
               if (context.unary != nullptr) {
