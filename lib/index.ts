@@ -22,6 +22,7 @@ export type { StoragePrecision } from './import/precision';
 export { type Inspection, type InspectOptions, inspect } from './inspect';
 export type { Precision } from './native';
 export { type NetworkInfo, type NetworksOptions, networks } from './networks';
+export { type ExportOnnxOptions, exportOnnx } from './onnx';
 export type { BilateralTerm, FeaturesTerm, GaussianTerm, PairwiseTerm } from './pairwise';
 export { type Color, vocPalette } from './palette';
 export { type PulledWeights, type PullOptions, pullWeights } from './pull';

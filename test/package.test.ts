@@ -24,6 +24,7 @@ test('the public names are these', () => {
     'denseCrf',
     'doctor',
     'errorCatalogue',
+    'exportOnnx',
     'importWeights',
     'inspect',
     'probabilityFloor',

@@ -5,10 +5,11 @@
 // A model has up to half a gigabyte, which protobufjs would want in memory as a whole, so the file is walked over
 // (wire-format.ts), and a tensor's numbers are read when they are asked for.
 
+import { messageTypes } from '../protobuf';
 import type { Archive, ArchiveTensor } from './archive';
 import { mostDimensions, mostTensors } from './archive';
 import { decodeElements, type ElementType, elementBytes, elementsIn } from './elements';
-import { decodeMessage, messageTypes } from './protobuf';
+import { decodeMessage } from './message';
 import { damaged, RandomAccessFile } from './random-access-file';
 import { type WireField, WireFormat } from './wire-format';
 
@@ -27,7 +28,7 @@ interface LayerFields {
 
 /** BlobProto: sizes (the first four before Caffe 1.0) and numbers; `diff` and `double_diff` (6, 9) are left. */
 const blob = { num: 1, channels: 2, height: 3, width: 4, data: 5, shape: 7, doubleData: 8 } as const;
-const { BlobShape } = messageTypes({ BlobShape: { dim: [1, 'int64', 'repeated'] } });
+const messages = messageTypes({ BlobShape: { dim: [1, 'int64', 'repeated'] } });
 
 const mostNameBytes = 1024;
 /** Of a shape: ten for each dimension. */
@@ -150,7 +151,13 @@ async function readShape(file: RandomAccessFile, field: WireField, name: string)
   const { start, end } = rangeOf(file, field, what);
   if (end - start > mostShapeBytes) throw damaged(file.file, `has ${end - start} bytes of ${what}`);
   const bytes = await file.read(start, end - start, what);
-  const { dim } = decodeMessage<{ readonly dim: readonly number[] }>(BlobShape, bytes, mostShapeBytes, file.file, what);
+  const { dim } = decodeMessage<{ readonly dim: readonly number[] }>(
+    messages().BlobShape,
+    bytes,
+    mostShapeBytes,
+    file.file,
+    what,
+  );
   if (dim.length > mostDimensions || elementsIn(dim) === undefined) {
     throw damaged(file.file, `is damaged: ${what} is [${dim}]`);
   }

@@ -10,7 +10,7 @@ import { type Archive, type ArchiveTensor, mostDimensions, mostTensors } from '.
 import { maskedCrc32c } from './crc32c';
 import { decodeElements, type ElementType, elementBytes, elementsIn } from './elements';
 import { LeveldbTable } from './leveldb-table';
-import { decodeMessage } from './protobuf';
+import { decodeMessage } from './message';
 import { damaged, RandomAccessFile } from './random-access-file';
 import {
   type BundleEntry,
@@ -96,7 +96,7 @@ async function headerOf(table: LeveldbTable): Promise<Buffer> {
 async function tensorsOfBundle(table: LeveldbTable, header: Buffer, prefix: string, files: RandomAccessFile[]) {
   const { file } = table.file;
   const { numShards, endianness } = decodeMessage<BundleHeader>(
-    messages.BundleHeader,
+    messages().BundleHeader,
     header,
     mostEntryBytes,
     file,
@@ -125,7 +125,7 @@ async function tensorsOfBundle(table: LeveldbTable, header: Buffer, prefix: stri
       if (key.length === 0 || key[0] === 0) continue;
       const name = key.toString();
       const what = `the entry of tensor '${name}'`;
-      const entry = decodeMessage<BundleEntry>(messages.BundleEntry, value, mostEntryBytes, file, what);
+      const entry = decodeMessage<BundleEntry>(messages().BundleEntry, value, mostEntryBytes, file, what);
       const type = dataTypes[entry.dtype];
       if (type === undefined) continue;
       const shape = checkedShape(entry.shape, name, file);
@@ -167,14 +167,14 @@ function bundleTensor(
 async function tensorsOfVersion1(table: LeveldbTable, header: Buffer): Promise<Map<string, ArchiveTensor>> {
   const { file } = table.file;
   const { meta } = decodeMessage<SavedTensorSlices>(
-    messages.SavedTensorSlices,
+    messages().SavedTensorSlices,
     header,
     mostMetaBytes,
     file,
     'its header',
   );
   const { tensor: list } = decodeMessage<SavedTensorSliceMeta>(
-    messages.SavedTensorSliceMeta,
+    messages().SavedTensorSliceMeta,
     meta,
     mostMetaBytes,
     file,
@@ -215,8 +215,8 @@ async function slicesOfVersion1(table: LeveldbTable): Promise<Map<string, Block 
 
 function savedSlice(value: Buffer, file: string): SavedSlice {
   const [most, what] = [Number.MAX_SAFE_INTEGER, 'a tensor'];
-  const { data } = decodeMessage<SavedTensorSlices>(messages.SavedTensorSlices, value, most, file, what);
-  return decodeMessage<SavedSlice>(messages.SavedSlice, data, most, file, what);
+  const { data } = decodeMessage<SavedTensorSlices>(messages().SavedTensorSlices, value, most, file, what);
+  return decodeMessage<SavedSlice>(messages().SavedSlice, data, most, file, what);
 }
 
 async function readVersion1(
@@ -232,7 +232,7 @@ async function readVersion1(
     const { name, data } = savedSlice(value, file);
     if (name !== wanted) continue;
     const what = `tensor '${name}'`;
-    const proto = decodeMessage<TensorProto>(messages.TensorProto, data, Number.MAX_SAFE_INTEGER, file, what);
+    const proto = decodeMessage<TensorProto>(messages().TensorProto, data, Number.MAX_SAFE_INTEGER, file, what);
     const bytes = type === 'f32' ? proto.floatVal : proto.doubleVal;
     const expected = (elementsIn(shape) ?? Number.NaN) * elementBytes[type];
     if (bytes.length !== expected) {

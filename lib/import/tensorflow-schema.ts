@@ -2,8 +2,8 @@
 // tensor.proto, tensor_shape.proto and types.proto of https://github.com/tensorflow/tensorflow. How checkpoints are put
 // together of them is for their reader.
 
+import { messageTypes } from '../protobuf';
 import type { ElementType } from './elements';
-import { messageTypes } from './protobuf';
 
 /** Numbers of DataType, of the types that are read. */
 export const dataTypes: Readonly<Record<number, ElementType>> = {

@@ -1,6 +1,6 @@
 // Walks over the fields of a protobuf message that lies in a file and is too large for memory, or would be once decoded:
 // https://protobuf.dev/programming-guides/encoding. Fields are skipped by their length, so that only what is asked for is
-// read. Messages that are small are decoded by protobufjs (protobuf.ts).
+// read. Messages that are small are decoded by protobufjs (message.ts).
 
 import { damaged, type RandomAccessFile } from './random-access-file';
 
