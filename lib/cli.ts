@@ -6,7 +6,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
-import { type ImportCommandOptions, importCommand, listCommand, pullCommand } from './cli/weights';
+import { exportCommand, type ImportCommandOptions, importCommand, listCommand, pullCommand } from './cli/weights';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
 import { fitChoices } from './fit';
@@ -154,6 +154,12 @@ function program(): Command {
     .addOption(new Option('--precision <precision>', 'how kernels are stored (default: f32)').choices(storageChoices))
     .option('--json', 'print JSON')
     .action((file: string, options: ImportCommandOptions) => importCommand(file, options));
+  weights
+    .command('export')
+    .description('Write a network for another runtime.')
+    .argument('<model>', 'weights file, or name of a model')
+    .requiredOption('--onnx [file]', 'as an ONNX model (default: <model>.onnx in the working folder)')
+    .action((model: string, options: { onnx: string | true }) => exportCommand(model, options));
   weights
     .command('list')
     .description('Print the published models that can be pulled.')

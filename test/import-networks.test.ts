@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import { DeepLab, importWeights } from '../lib';
-import type { Archive } from '../lib/import/archive';
+import type { Archive, ArchiveFormat } from '../lib/import/archive';
 import { layoutOf } from '../lib/import/layouts';
 import type { StoragePrecision } from '../lib/import/precision';
 import { writeModel } from '../lib/import/write';
@@ -30,9 +30,39 @@ interface Reference {
 const folder = temporaryFolder();
 
 const mobileNet = () => archiveOf('tensorflow-checkpoint', tensorflowMobileNetShapes(19), tame);
+const tensorflowResNet = () => archiveOf('tensorflow-checkpoint', tensorflowResNetShapes('resnet50', 21), tame);
+
+/** The same tensors under other names. */
+function renamed(archive: Archive, format: ArchiveFormat, rename: (name: string) => string): Archive {
+  return {
+    ...archive,
+    format,
+    tensors: new Map(Array.from(archive.tensors, ([name, tensor]) => [rename(name), tensor])),
+  };
+}
+
+/** How bonlime/keras-deeplab-v3-plus calls a tensor of TensorFlow's checkpoint. */
+function kerasName(name: string): string {
+  const [, scope = '', norm, part = ''] = /^(.*?)(\/BatchNorm)?\/([^/]*)$/.exec(name) ?? [];
+  const layer = `${scope.replace('MobilenetV2/', '').replaceAll('/', '_')}${norm ? '_BN' : ''}`;
+  return `${layer}/${layer}/${part.replace('weights', 'kernel').replace('biases', 'bias')}:0`;
+}
+
+/** How slim calls a tensor of DrSleep's checkpoint; the networks are the same. */
+function slimName(name: string): string {
+  const head = /^fc1_voc12_c(\d)\/(.*)$/.exec(name);
+  if (head !== null) return `decoder/aspp/conv${Number(head[1]) + 1}/${head[2]}`;
+  const stem = /^(bn_)?conv1\/(.*)$/.exec(name);
+  if (stem !== null) return `resnet_v1_50/conv1/${stem[1] ? 'BatchNorm/' : ''}${stem[2]}`;
+  const [, kind, layer, block = '', branch = '', part] = /^(res|bn)(\d)(\w)_branch(\w+)\/(.*)$/.exec(name) ?? [];
+  const unit = `block${Number(layer) - 1}/unit_${'abcdef'.indexOf(block) + 1}/bottleneck_v1`;
+  const conv = branch === '1' ? 'shortcut' : `conv${'abc'.indexOf(branch.slice(1)) + 1}`;
+  return `resnet_v1_50/${unit}/${conv}/${kind === 'bn' ? 'BatchNorm/' : ''}${part}`;
+}
+
 const lines = {
   torchvision: () => archiveOf('pytorch', torchvisionShapes('resnet50', 21), tame),
-  'tensorflow-resnet': () => archiveOf('tensorflow-checkpoint', tensorflowResNetShapes('resnet50', 21), tame),
+  'tensorflow-resnet': tensorflowResNet,
   'tensorflow-mobilenet': mobileNet,
 };
 
@@ -52,6 +82,16 @@ async function computed(archive: Archive, reference: Reference, precision: Stora
   process.stdout.write(`${file}: relative error ${error.toExponential(2)}, ${same * 100} % of the labels\n`);
   return { error, same };
 }
+
+test.each([
+  ['keras-mobilenet', () => renamed(mobileNet(), 'keras', kerasName), 'tensorflow-mobilenet'],
+  ['slim-resnet', () => renamed(tensorflowResNet(), 'tensorflow-checkpoint', slimName), 'tensorflow-resnet'],
+])('%s has those of the same network under other names', async (layout, archive, line) => {
+  expect(layoutOf(archive()).name).toBe(layout);
+  const { error, same } = await computed(archive(), readReference(line), 'f32');
+  expect(error).toBeLessThan(1e-5);
+  expect(same).toBeGreaterThanOrEqual(0.999);
+});
 
 test.each(Object.entries(lines))('%s has the logits and the labels of its framework', async (line, archive) => {
   const { error, same } = await computed(archive(), readReference(line), 'f32');

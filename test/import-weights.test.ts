@@ -207,7 +207,17 @@ describe('the command line', () => {
     expect((await inspect(path.join(folder, 'o.st'))).backbone).toBe('mobilenet_v2');
   });
 
+  test('exports as ONNX, under the name of the model unless it is told another', async () => {
+    const exported = await command.run(folder, ['weights', 'export', 'small.safetensors', '--onnx']);
+    expect(exported).toEqual({ code: 0, stdout: 'small.onnx\n', stderr: '' });
+    const named = await command.run(folder, ['weights', 'export', 'small.safetensors', '--onnx', 'other.onnx']);
+    expect(named.stdout).toBe('other.onnx\n');
+    const [first, second] = ['small.onnx', 'other.onnx'].map((name) => readFileSync(path.join(folder, name)));
+    expect(first?.equals(second ?? Buffer.alloc(0))).toBe(true);
+  });
+
   test.each([
+    [['weights', 'export', 'small.safetensors'], 2, /required option '--onnx \[file\]'/],
     [['weights', 'import', 'small.safetensors'], 2, /required option '-o, --out <file>'/],
     [['weights', 'import', 'small.safetensors', '-o', 'x', '--as', 'nothing'], 2, /Allowed choices are deeplab/],
     [['weights', 'import', 'none.pth', '-o', 'x'], 1, /^deeplab: ERR_NOT_FOUND: none\.pth/],

@@ -27,6 +27,7 @@ test('the public names are these', () => {
     'exportOnnx',
     'importWeights',
     'inspect',
+    'networks',
     'probabilityFloor',
     'pullWeights',
     'tune',

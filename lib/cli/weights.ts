@@ -1,11 +1,13 @@
-// `deeplab weights`: imports weights of other frameworks, lists published models and pulls them. The work is in
-// lib/import/ and lib/pull.ts, the printing here.
+// `deeplab weights`: imports weights of other frameworks, exports ours, lists published models and pulls them. The work is
+// in lib/import/, lib/onnx.ts and lib/pull.ts, the printing here.
 
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { cachedModel } from '../cache';
 import { type ImportReport, importWeights } from '../import/import';
 import type { StoragePrecision } from '../import/precision';
 import { readManifest } from '../manifest';
+import { exportOnnx } from '../onnx';
 import { pullWeights } from '../pull';
 import { formatBytes, formatInteger } from '../quantity';
 import { formatTable } from '../table';
@@ -88,4 +90,11 @@ export async function pullCommand(name: string, options: { readonly unverified?:
     bar.stop();
     process.off('SIGINT', interrupt);
   }
+}
+
+/** Writes a network as ONNX; without the name of a file, in the working folder under the model's name. */
+export async function exportCommand(model: string, { onnx }: { readonly onnx: string | true }): Promise<void> {
+  const file = onnx === true ? `${path.parse(model).name}.onnx` : onnx;
+  await exportOnnx(model, file);
+  process.stdout.write(`${file}\n`);
 }
