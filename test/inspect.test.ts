@@ -71,7 +71,7 @@ test('as text it has a line per layer, columns aligned, and the totals', () => {
 test.each([
   [{ width: 0 }, /integer from 1 to 65535 for width but received 0/],
   [{ height: 2.5 }, /integer from 1 to 65535 for height but received 2\.5/],
-  [{ size: 5 }, /one of width, height for option name but received "size"/],
+  [{ size: 5 }, /one of width, height, outputStride for option name but received "size"/],
 ])('the options %j are refused', async (options, message) => {
   await expect(inspect(weights, options as InspectOptions)).rejects.toMatchObject({
     code: 'ERR_INVALID_ARGUMENT',
