@@ -1,15 +1,18 @@
 #!/usr/bin/env node
-// The command line: what commands and options there are, and how failures end. The work of `segment` and `crf` is in
-// lib/cli/, that of the others in the modules they are named after.
+// The command line: what commands and options there are, and how failures end. The work of `segment`, `crf` and
+// `weights` is in lib/cli/, that of the others in the modules they are named after.
 // Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CrfCommandOptions, crfCommand } from './cli/crf';
 import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
+import { exportCommand, type ImportCommandOptions, importCommand, listCommand, pullCommand } from './cli/weights';
 import { type Device, precisionChoices } from './device';
 import { doctor, formatDoctor } from './doctor';
 import { fitChoices } from './fit';
 import type { ImageSize } from './image';
+import { layoutNames } from './import/layouts/index';
+import { storageChoices } from './import/precision';
 import { formatInspection, type InspectOptions, inspect } from './inspect';
 import { fromNative } from './native';
 import { formatNetworks, networks } from './networks';
@@ -33,7 +36,7 @@ function program(): Command {
     .description('Segment images: write label maps and overlays, print the classes.')
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
-    .option('--model <file>', 'weights file, or name of a packaged model (default: the variable DEEPLAB_MODEL)')
+    .option('--model <file>', 'weights file, or name of a model (default: the variable DEEPLAB_MODEL)')
     .addOption(outputStrideOption())
     .addOption(precisionOption())
     .addOption(deviceOption())
@@ -96,7 +99,7 @@ function program(): Command {
   deeplab
     .command('inspect')
     .description("Print a weights file's network: layers, shapes, multiply-accumulates, parameters, memory.")
-    .argument('<model>', 'weights file, or name of a packaged model')
+    .argument('<model>', 'weights file, or name of a model')
     .addOption(sizeOption())
     .addOption(outputStrideOption())
     .option('--json', 'print JSON')
@@ -118,7 +121,7 @@ function program(): Command {
   deeplab
     .command('tune')
     .description("Time a model's convolutions on a GPU ahead of their use, and keep the fastest in the cache.")
-    .argument('<model>', 'weights file, or name of a packaged model')
+    .argument('<model>', 'weights file, or name of a model')
     .option(
       '--size <sizes>',
       'sizes of images, WIDTHxHEIGHT, separated by commas or each with a --size (default: 513x513)',
@@ -140,6 +143,34 @@ function program(): Command {
       }
       if (json) print(JSON.stringify(tunings, null, 2));
     });
+
+  const weights = deeplab.command('weights').description('Get weights: of other frameworks, or published ones.');
+  weights
+    .command('import')
+    .description('Make a weights file of one of PyTorch, TensorFlow, Keras or Caffe.')
+    .argument('<file>', 'the weights; of a TensorFlow checkpoint its prefix')
+    .requiredOption('-o, --out <file>', 'file to write, .safetensors')
+    .addOption(new Option('--as <layout>', 'whose names the tensors have (default: found out)').choices(layoutNames))
+    .addOption(new Option('--precision <precision>', 'how kernels are stored (default: f32)').choices(storageChoices))
+    .option('--json', 'print JSON')
+    .action((file: string, options: ImportCommandOptions) => importCommand(file, options));
+  weights
+    .command('export')
+    .description('Write a network for another runtime.')
+    .argument('<model>', 'weights file, or name of a model')
+    .requiredOption('--onnx [file]', 'as an ONNX model (default: <model>.onnx in the working folder)')
+    .action((model: string, options: { onnx: string | true }) => exportCommand(model, options));
+  weights
+    .command('list')
+    .description('Print the published models that can be pulled.')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => listCommand(options));
+  weights
+    .command('pull')
+    .description('Download a published model, check and import it, and keep it in the cache.')
+    .argument('<name>', 'name of the model, as deeplab weights list prints it')
+    .option('--unverified', 'take a model of which no checksum was published')
+    .action((name: string, options: { unverified?: boolean }) => pullCommand(name, options));
 
   deeplab
     .command('doctor')

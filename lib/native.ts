@@ -177,6 +177,67 @@ export interface NativeInspection extends NativeModelConfig {
   readonly activationBytesWithoutReuse: number;
 }
 
+/** A sliding window over height and width, the same in both. */
+export interface NativeWindow {
+  readonly kernel: number;
+  readonly stride: number;
+  /** The atrous rate. */
+  readonly dilation: number;
+  /** Pixels before and after; `same` computes its own. */
+  readonly padding: number;
+  /** An incomplete last window is dropped, counts, or is as TensorFlow's SAME has it. */
+  readonly rule: 'floor' | 'ceil' | 'same';
+}
+
+/** What an operation of a network is, by its name. */
+export type NativeOp =
+  | {
+      readonly op: 'normalize';
+      /** The network sees blue first. */
+      readonly bgr: boolean;
+      /** (pixel * valueScale - mean) / std, in the network's channel order. */
+      readonly valueScale: number;
+      readonly mean: readonly number[];
+      readonly std: readonly number[];
+      /** The input always has the size that `output` says. */
+      readonly fixedSize: boolean;
+    }
+  | {
+      readonly op: 'conv' | 'depthwise_conv';
+      readonly window: NativeWindow;
+      /** Names of tensors; an empty bias is none. */
+      readonly weight: string;
+      readonly weightShape: readonly number[];
+      readonly bias: string;
+      readonly depthwise: boolean;
+    }
+  | {
+      readonly op: 'batch_norm';
+      /** The tensors are `<tensors>.weight`, `bias`, `running_mean` and `running_var`, of [channels]. */
+      readonly tensors: string;
+      readonly eps: number;
+      readonly channels: number;
+    }
+  | { readonly op: 'max_pool' | 'average_pool'; readonly window: NativeWindow }
+  | {
+      readonly op: 'fuse_logits';
+      readonly rule: 'max' | 'mean' | 'sum';
+      /** Of any input: that it is of the mirrored image. */
+      readonly mirrored: boolean;
+    }
+  | {
+      readonly op: 'image' | 'relu' | 'relu6' | 'add' | 'global_average_pool' | 'concat' | 'segmentation_head';
+    };
+
+/** One operation of a network; native/graph/graph.h says what each computes. */
+export type NativeNode = NativeOp & {
+  readonly name: string;
+  /** Indices of the nodes whose outputs it reads, all before it. */
+  readonly inputs: readonly number[];
+  /** Output shape, [N,C,H,W]. */
+  readonly output: readonly number[];
+};
+
 /** One GPU, and whether it can be used. */
 export interface NativeGpu {
   /** As the option `device` takes it, such as `cuda:0`. */
@@ -274,6 +335,16 @@ interface NativeAddon {
     batch: number,
     options: Pick<NativeLoadOptions, 'outputStride' | 'device' | 'precision' | 'winograd' | 'cudnn'>,
   ): Promise<NativeTuning>;
+  /**
+   * The network as the papers draw it, one node a layer and nothing fused, with shapes for an image of a size; the last
+   * node reads the logits. `outputStride` as in NativeLoadOptions.
+   */
+  graph(path: string, width: number, height: number, outputStride: number): NativeNode[];
+  /** Tensors of a weights file, which must have these shapes, as floats whatever they are stored as. */
+  readTensors(
+    path: string,
+    tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
+  ): Float32Array[];
   /** `cudnn` as in NativeLoadOptions. */
   system(cudnn: string): NativeSystem;
 }

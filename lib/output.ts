@@ -9,9 +9,10 @@ import { DeepLabError } from './errors';
  * Writes `data` to `file`, replacing it if it exists. The bytes go to a temporary file in the same folder, which is then
  * renamed: `file` is always either what it was or complete. Folders on the way to it are made.
  *
- * @throws ERR_WRITE, with the reason; the temporary file is removed.
+ * @param data - The content, or pieces of it that are made as they are written.
+ * @throws ERR_WRITE, with the reason, or the DeepLabError that making a piece threw; the temporary file is removed.
  */
-export async function writeFileAtomically(file: string, data: Uint8Array): Promise<void> {
+export async function writeFileAtomically(file: string, data: Uint8Array | Iterable<Uint8Array>): Promise<void> {
   const folder = path.dirname(file);
   const temporary = path.join(folder, `.${randomUUID()}.tmp`);
   try {
@@ -21,6 +22,7 @@ export async function writeFileAtomically(file: string, data: Uint8Array): Promi
   } catch (cause) {
     // That the removal fails too, as in a folder that does not exist, says nothing new.
     await rm(temporary, { force: true }).catch(() => {});
+    if (cause instanceof DeepLabError) throw cause;
     throw new DeepLabError('ERR_WRITE', `${file} cannot be written: ${(cause as Error).message}`, { cause });
   }
 }

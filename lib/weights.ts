@@ -2,13 +2,15 @@
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { cachedModel } from './cache';
 import { DeepLabError, invalidArgument } from './errors';
+import { isPublished } from './manifest';
 
 const packagedWeights = path.join(__dirname, '..', 'weights');
 
 /**
  * The absolute path of a weights file, given as a path (relative to the working folder, or absolute) or as the name of
- * a model in this package's weights folder. A file of that path comes first.
+ * a model: one in this package's weights folder, or one that was pulled. A file of that path comes first.
  *
  * @throws ERR_NOT_FOUND saying where it looked, ERR_INVALID_ARGUMENT if `pathOrName` is not a string or is empty.
  */
@@ -18,15 +20,16 @@ export async function resolveWeights(pathOrName: string): Promise<string> {
   }
   const candidates = [path.resolve(pathOrName)];
   if (!pathOrName.includes('/') && path.extname(pathOrName) === '') {
-    candidates.push(path.join(packagedWeights, `${pathOrName}.safetensors`));
+    candidates.push(path.join(packagedWeights, `${pathOrName}.safetensors`), cachedModel(pathOrName));
   }
   for (const candidate of candidates) {
     if (await isFile(candidate)) return candidate;
   }
   const places = candidates.join(' and ');
+  const hint = isPublished(pathOrName) ? `. Get it by: deeplab weights pull ${pathOrName}` : '';
   throw new DeepLabError(
     'ERR_NOT_FOUND',
-    `There is no weights file ${JSON.stringify(pathOrName)}: looked for ${places}`,
+    `There is no weights file ${JSON.stringify(pathOrName)}: looked for ${places}${hint}`,
   );
 }
 

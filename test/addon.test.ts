@@ -124,4 +124,41 @@ describe('of what lib/ would never ask', () => {
     expect(segment).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message }));
     await model.close();
   });
+
+  test.each<[string, unknown[], string]>([
+    ['graph', [1, 8, 8, 0], 'Expected a string for path'],
+    ['graph', ['file', 0, 8, 0], 'Expected an integer from 1 to 1048576 for width'],
+    ['graph', ['file', 8, 8, -1], 'Expected an integer from 0 to 16 for outputStride'],
+    ['graph', ['file', 8, 8, 4], '4'],
+    ['readTensors', [undefined, []], 'Expected a string for path'],
+    ['readTensors', ['file', undefined], 'Expected an object for tensors'],
+    ['readTensors', ['file', [1]], 'Expected an object for tensor'],
+    ['readTensors', ['file', [{ name: 'conv1.weight' }]], 'Expected an object for shape'],
+    ['readTensors', ['file', [{ name: 1, shape: [] }]], 'Expected a string for name'],
+    ['readTensors', ['file', [{ name: 'x', shape: [-1] }]], 'Expected an integer from 0 to 1073741824 for shape'],
+    [
+      'readTensors',
+      ['file', [{ name: 'x', shape: [Number.NaN] }]],
+      'Expected an integer from 0 to 1073741824 for shape',
+    ],
+  ])('%s of %j is ERR_INVALID_ARGUMENT', async (name, args, message) => {
+    const file = await randomModel({ backbone: 'resnet50' });
+    const call = native()[name as 'graph'] as (...args: unknown[]) => unknown;
+    expect(() => call(...args.map((arg) => (arg === 'file' ? file : arg)))).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringContaining(message) }),
+    );
+  });
+
+  test('tensors that are not there, or have another shape, are ERR_INVALID_WEIGHTS', async () => {
+    const file = await randomModel({ backbone: 'resnet50' });
+    for (const tensor of [
+      { name: 'none', shape: [1] },
+      { name: 'conv1.weight', shape: [64, 3, 7, 8] },
+      { name: 'conv1.weight', shape: [] },
+      { name: 'conv1.weight', shape: Array(20).fill(2 ** 30) },
+    ]) {
+      const read = () => native().readTensors(file, [tensor]);
+      expect(read).toThrow(expect.objectContaining({ code: 'ERR_INVALID_WEIGHTS' }));
+    }
+  });
 });

@@ -21,7 +21,7 @@ function examplesOf(file: string): Example[] {
 }
 
 const lib = path.join(__dirname, '../lib');
-const examples = readdirSync(lib)
+const examples = readdirSync(lib, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
   .flatMap(examplesOf);
 

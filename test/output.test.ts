@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { DeepLabError } from '../lib';
 import { writeFileAtomically } from '../lib/output';
 import { temporaryFolder } from './folder';
 
@@ -17,6 +18,28 @@ test('a file that exists is replaced', async () => {
   await writeFile(file, 'a longer old content');
   await writeFileAtomically(file, Buffer.from('new'));
   expect(await readFile(file, 'utf8')).toBe('new');
+});
+
+test('pieces are written one after the other', async () => {
+  const file = path.join(folder, 'pieces.bin');
+  await writeFileAtomically(
+    file,
+    ['one, ', 'two, ', 'three'].map((piece) => Buffer.from(piece)),
+  );
+  expect(await readFile(file, 'utf8')).toBe('one, two, three');
+});
+
+test('where a piece cannot be made, the file stays what it was, and the error is that of the piece', async () => {
+  const file = path.join(folder, 'half', 'a.bin');
+  await writeFileAtomically(file, Buffer.from('old'));
+  const error = new DeepLabError('ERR_INVALID_WEIGHTS', 'no second piece');
+  function* pieces() {
+    yield Buffer.from('new');
+    throw error;
+  }
+  await expect(writeFileAtomically(file, pieces())).rejects.toBe(error);
+  expect(await readdir(path.dirname(file))).toEqual(['a.bin']);
+  expect(await readFile(file, 'utf8')).toBe('old');
 });
 
 test('where the rename fails, nothing is left behind', async () => {

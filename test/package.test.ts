@@ -24,9 +24,12 @@ test('the public names are these', () => {
     'denseCrf',
     'doctor',
     'errorCatalogue',
+    'exportOnnx',
+    'importWeights',
     'inspect',
     'networks',
     'probabilityFloor',
+    'pullWeights',
     'tune',
     'vocPalette',
   ]);

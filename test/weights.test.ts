@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { cachedModel } from '../lib/cache';
 import { resolveWeights } from '../lib/weights';
 import { temporaryFolder } from './folder';
 
@@ -29,9 +30,14 @@ test('a name means a file of the weights folder of this package', async () => {
 });
 
 test('what is not there is ERR_NOT_FOUND, with the places', async () => {
+  const places = [
+    path.resolve('no-such-model'),
+    path.join(packaged, 'no-such-model.safetensors'),
+    cachedModel('no-such-model'),
+  ];
   await expect(resolveWeights('no-such-model')).rejects.toMatchObject({
     code: 'ERR_NOT_FOUND',
-    message: `There is no weights file "no-such-model": looked for ${path.resolve('no-such-model')} and ${path.join(packaged, 'no-such-model.safetensors')}`,
+    message: `There is no weights file "no-such-model": looked for ${places.join(' and ')}`,
   });
 });
 

@@ -68,6 +68,14 @@ export function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** The same, or undefined if it has negative sizes or more elements than can be counted. */
+export function elementsIn(shape: readonly number[]): number | undefined {
+  const elements = elementsOf(shape);
+  return Number.isSafeInteger(elements) && shape.every((size) => Number.isSafeInteger(size) && size >= 0)
+    ? elements
+    : undefined;
+}
+
 /** Strides of a tensor whose last index varies fastest, in elements. */
 export function rowMajor(shape: readonly number[]): number[] {
   return shape.map((_, dimension) => elementsOf(shape.slice(dimension + 1)));

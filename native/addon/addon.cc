@@ -7,6 +7,7 @@
 #include "addon/convert.h"
 #include "addon/crf_object.h"
 #include "addon/environment.h"
+#include "addon/graph.h"
 #include "addon/model_object.h"
 #include "addon/tune_model.h"
 #include "backend/cpu/cpu_backend.h"
@@ -160,6 +161,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
+  exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
+  exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   return exports;
 }

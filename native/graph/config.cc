@@ -283,7 +283,7 @@ Result<ModelConfig> parse_config(const std::map<std::string, std::string>& metad
   }
   read_resize(reader, config);
   read_crf(reader, config);
-  config.pad_to_multiple = reader.integer("pad_to_multiple", 1, 512, "1");
+  config.pad_to_multiple = reader.integer("pad_to_multiple", 1, 1024, "1");
 
   if (!reader.status().ok()) return reader.status();
   return config;
