@@ -5,15 +5,8 @@ import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeFile
 import path from 'node:path';
 import { looksLikeKeras, openKeras } from '../lib/import/keras';
 import { temporaryFolder } from './folder';
-import {
-  changeBytes,
-  cutAnywhere,
-  expectedTensors,
-  fixture,
-  pythonWith,
-  readTensors,
-  refusal,
-} from './import/archives';
+import { changeBytes, cutAnywhere, expectedTensors, fixture, readTensors, refusal } from './import/archives';
+import { pythonWith } from './python';
 
 const folder = temporaryFolder();
 const file = path.join(folder, 'weights.h5');
@@ -90,7 +83,7 @@ describe('a damaged file is refused within seconds', () => {
     );
   });
 
-  test('cut anywhere', () => cutAnywhere(openKeras, file, legacy, 907));
+  test('cut anywhere', async () => expect(await cutAnywhere(openKeras, file, legacy, 907)).toEqual([]));
 
   test('or read, with bytes changed, and no more', async () => {
     await changeBytes(openKeras, file, legacy.subarray(0, 4096), 20);

@@ -8,16 +8,9 @@ import type { ArchiveTensor } from '../lib/import/archive';
 import { looksLikeNpz, openNpz } from '../lib/import/npz';
 import { zipHolds } from '../lib/import/zip';
 import { temporaryFolder } from './folder';
-import {
-  changeBytes,
-  cutAnywhere,
-  expectedTensors,
-  fixture,
-  pythonWith,
-  readTensors,
-  refusal,
-} from './import/archives';
+import { changeBytes, cutAnywhere, expectedTensors, fixture, readTensors, refusal } from './import/archives';
 import { npy, zip } from './import/zip';
+import { pythonWith } from './python';
 
 const folder = temporaryFolder();
 const file = path.join(folder, 'weights.npz');
@@ -135,8 +128,8 @@ test.each(['../escaped.npy', '/tmp/deeplab-escaped.npy', 'a/../../escaped.npy', 
 );
 
 test('a file cut at any byte is refused', async () => {
-  await cutAnywhere(openNpz, file, zip({ 'a.npy': { data: npy('<f4', '6,', six) } }), 1);
-  await cutAnywhere(openNpz, file, readFileSync(fixture('npz-deflated.npz')), 13);
+  expect(await cutAnywhere(openNpz, file, zip({ 'a.npy': { data: npy('<f4', '6,', six) } }))).toEqual([]);
+  expect(await cutAnywhere(openNpz, file, readFileSync(fixture('npz-deflated.npz')), 13)).toEqual([]);
 });
 
 test.each(['npz-stored.npz', 'npz-deflated.npz'])('%s with bytes changed is read or refused, and no more', (name) =>

@@ -1,15 +1,15 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type LiteOperator, looksLikeTensorflowLite, openTensorflowLite } from '../lib/import/tensorflow-lite';
-import { contentOf, copyModel, cutEverywhere, type DescribedTensor, overwriteAnywhere, rounded } from './archives';
 import { temporaryFolder } from './folder';
+import { changeBytes, copyModel, cutAnywhere, type DescribedTensors, readTensors, rounded } from './import/archives';
 
 // Written by TensorFlow's converter: test/import/tensorflow.py.
 const fixtures = path.join(__dirname, 'import/tensorflow');
 const folder = temporaryFolder();
 const fixture = (name: string) => path.join(fixtures, name);
 
-const models: Record<string, { tensors: Record<string, DescribedTensor>; operators: string[] }> = JSON.parse(
+const models: Record<string, { tensors: DescribedTensors; operators: string[] }> = JSON.parse(
   readFileSync(fixture('models.json'), 'utf8'),
 );
 
@@ -22,7 +22,7 @@ async function operatorsOf(file: string): Promise<readonly LiteOperator[]> {
 
 test.each(Object.keys(models))('constants and operators of %s are those that TensorFlow sees', async (name) => {
   const file = fixture(name);
-  expect(await contentOf(openTensorflowLite, file)).toEqual(rounded(models[name]?.tensors ?? {}));
+  expect(await readTensors(openTensorflowLite, file)).toEqual(rounded(models[name]?.tensors));
   expect((await operatorsOf(file)).map(({ op }) => op)).toEqual(models[name]?.operators);
 });
 
@@ -84,8 +84,9 @@ test('a tensor is not read after the archive was closed', async () => {
 test.each(['float32.tflite', 'float16.tflite'])('damage to %s is an error, wherever it is', async (name) => {
   copyModel(fixtures, name, folder);
   const file = path.join(folder, name);
-  expect(await cutEverywhere(openTensorflowLite, file, file)).toBeGreaterThan(0.9 * readFileSync(file).length);
-  await overwriteAnywhere(openTensorflowLite, file, file);
+  const original = readFileSync(file);
+  expect((await cutAnywhere(openTensorflowLite, file, original)).length).toBeLessThan(0.1 * original.length);
+  await changeBytes(openTensorflowLite, file, original, 300);
 });
 
 const shared = path.join(__dirname, '../../shared/models/deeplabv3-mobilenetv2-voc.tflite');

@@ -1,14 +1,13 @@
-// The Python that DEEPLAB_PYTHON names, for tests against libraries of Python that the project does not need.
+// A Python with the packages that a test wants, for tests against libraries that the project does not need.
 
 import { spawnSync } from 'node:child_process';
 
-/** The interpreter, if there is one and it has the module; else says that the tests are skipped. */
-export function pythonWith(module: string): string | undefined {
-  const python = process.env.DEEPLAB_PYTHON;
-  if (python !== undefined && spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0) {
-    return python;
-  }
-  const reason = python === undefined ? 'DEEPLAB_PYTHON is not set' : `${python} cannot import ${module}`;
-  process.stderr.write(`Skipped: the tests that need ${module}, since ${reason}\n`);
+/** DEEPLAB_PYTHON or python3, whichever has the modules; else says that the tests are skipped. */
+export function pythonWith(...modules: readonly string[]): string | undefined {
+  const candidates = [process.env.DEEPLAB_PYTHON, 'python3'].filter((python) => python !== undefined);
+  const script = `import ${modules.join(', ')}`;
+  const found = candidates.find((python) => spawnSync(python, ['-c', script], { stdio: 'ignore' }).status === 0);
+  if (found !== undefined) return found;
+  process.stderr.write(`Skipped: tests for which ${candidates.join(' or ')} would need ${modules.join(', ')}\n`);
   return undefined;
 }

@@ -10,7 +10,7 @@ import type { Archive, ArchiveTensor } from './archive';
 import { mostDimensions, mostTensors } from './archive';
 import { decodeElements, type ElementType, elementBytes, elementsIn } from './elements';
 import { decodeMessage } from './message';
-import { damaged, RandomAccessFile } from './random-access-file';
+import { WeightsFile } from './weights-file';
 import { type WireField, WireFormat } from './wire-format';
 
 /** NetParameter: `layer`, and `layers` of the models before Caffe 1.0. */
@@ -64,7 +64,7 @@ export function looksLikeCaffe(head: Uint8Array, file: string): boolean {
  * @throws ERR_INVALID_WEIGHTS, ERR_NOT_FOUND.
  */
 export async function openCaffe(file: string): Promise<Archive> {
-  const source = await RandomAccessFile.open(file);
+  const source = await WeightsFile.open(file);
   try {
     const { tensors, metadata } = await readNet(source);
     return { format: 'caffe', file, tensors, metadata, close: () => source.close() };
@@ -74,7 +74,7 @@ export async function openCaffe(file: string): Promise<Archive> {
   }
 }
 
-async function readNet(source: RandomAccessFile) {
+async function readNet(source: WeightsFile) {
   const wire = new WireFormat(source);
   const tensors = new Map<string, ArchiveTensor>();
   const layers: { name: string; type: string }[] = [];
@@ -88,13 +88,13 @@ async function readNet(source: RandomAccessFile) {
     const layer = await readLayer(wire, fields, rangeOf(source, field, 'a layer'));
     for (const [index, range] of layer.blobs.entries()) {
       const tensorName = `${layer.name}/${index}`;
-      if (tensors.has(tensorName)) throw damaged(source.file, `has two tensors '${tensorName}'`);
+      if (tensors.has(tensorName)) throw source.invalid(`has two tensors '${tensorName}'`);
       tensors.set(tensorName, await readBlob(wire, range, tensorName));
-      if (tensors.size > mostTensors) throw damaged(source.file, `has more than ${mostTensors} tensors`);
+      if (tensors.size > mostTensors) throw source.invalid(`has more than ${mostTensors} tensors`);
     }
     if (layer.blobs.length > 0) layers.push({ name: layer.name, type: layer.type });
   }
-  if (layerCount === 0) throw damaged(source.file, 'is no .caffemodel: it has no layers');
+  if (layerCount === 0) throw source.invalid('is no .caffemodel: it has no layers');
   const metadata = { ...(name === '' ? {} : { name }), layers: JSON.stringify(layers) };
   return { tensors, metadata };
 }
@@ -124,7 +124,7 @@ async function readBlob(wire: WireFormat, { start, end }: Range, name: string): 
     if (field.number === blob.shape) shape = await readShape(file, field, name);
     if (field.number !== blob.data && field.number !== blob.doubleData) continue;
     // Caffe packs them. Numbers one by one, or in several pieces, would be sound protobuf too, but nobody writes them.
-    if (stored !== undefined) throw damaged(file.file, `has the numbers of tensor '${name}' in pieces`);
+    if (stored !== undefined) throw file.invalid(`has the numbers of tensor '${name}' in pieces`);
     const type = field.number === blob.data ? 'f32' : 'f64';
     stored = { type, range: rangeOf(file, field, `tensor '${name}'`) };
   }
@@ -132,13 +132,13 @@ async function readBlob(wire: WireFormat, { start, end }: Range, name: string): 
     shape = [blob.num, blob.channels, blob.height, blob.width].map((number) => sizes.get(number) ?? 0);
   }
   if (shape === undefined || stored === undefined) {
-    throw damaged(file.file, `has no ${stored === undefined ? 'numbers' : 'shape'} of tensor '${name}'`);
+    throw file.invalid(`has no ${stored === undefined ? 'numbers' : 'shape'} of tensor '${name}'`);
   }
   const { type, range } = stored;
   const length = range.end - range.start;
   const expected = (elementsIn(shape) ?? Number.NaN) * elementBytes[type];
   if (length !== expected) {
-    throw damaged(file.file, `has ${length} bytes of tensor '${name}': expected ${expected} for shape [${shape}]`);
+    throw file.invalid(`has ${length} bytes of tensor '${name}': expected ${expected} for shape [${shape}]`);
   }
   return {
     shape,
@@ -146,32 +146,32 @@ async function readBlob(wire: WireFormat, { start, end }: Range, name: string): 
   };
 }
 
-async function readShape(file: RandomAccessFile, field: WireField, name: string): Promise<readonly number[]> {
+async function readShape(file: WeightsFile, field: WireField, name: string): Promise<readonly number[]> {
   const what = `the shape of tensor '${name}'`;
   const { start, end } = rangeOf(file, field, what);
-  if (end - start > mostShapeBytes) throw damaged(file.file, `has ${end - start} bytes of ${what}`);
+  if (end - start > mostShapeBytes) throw file.invalid(`has ${end - start} bytes of ${what}`);
   const bytes = await file.read(start, end - start, what);
   const { dim } = decodeMessage<{ readonly dim: readonly number[] }>(
     messages().BlobShape,
     bytes,
     mostShapeBytes,
-    file.file,
+    file.path,
     what,
   );
   if (dim.length > mostDimensions || elementsIn(dim) === undefined) {
-    throw damaged(file.file, `is damaged: ${what} is [${dim}]`);
+    throw file.invalid(`is damaged: ${what} is [${dim}]`);
   }
   return dim;
 }
 
-async function textOf(file: RandomAccessFile, field: WireField, what: string): Promise<string> {
+async function textOf(file: WeightsFile, field: WireField, what: string): Promise<string> {
   const { start, end } = rangeOf(file, field, what);
-  if (end - start > mostNameBytes) throw damaged(file.file, `has ${end - start} bytes of ${what}`);
+  if (end - start > mostNameBytes) throw file.invalid(`has ${end - start} bytes of ${what}`);
   return (await file.read(start, end - start, what)).toString();
 }
 
 /** The bytes of a field that must have some. */
-function rangeOf(file: RandomAccessFile, field: WireField, what: string): Range {
-  if (field.kind !== 'bytes') throw damaged(file.file, `is damaged: ${what} is a number`);
+function rangeOf(file: WeightsFile, field: WireField, what: string): Range {
+  if (field.kind !== 'bytes') throw file.invalid(`is damaged: ${what} is a number`);
   return field;
 }

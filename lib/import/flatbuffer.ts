@@ -2,7 +2,7 @@
 // of generated code and checks no bounds; here, nothing is read outside the file and no vector is longer than it.
 // Which slot is what is for the reader of the format.
 
-import { damaged } from './random-access-file';
+import { damaged } from './weights-file';
 
 /** Text longer than this is not a name. */
 const mostTextBytes = 1024;

@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { DeepLabError } from '../errors';
 import { type Archive, type ArchiveTensor, mostDimensions, mostTensors } from './archive';
 import { decodeElements, type ElementType, elementBytes, elementsOf, isElementType } from './elements';
-import { WeightsFile } from './weights-file';
+import { damaged, WeightsFile } from './weights-file';
 
 /** "Format Signature" in HDF5's File Format Specification, II.A. */
 const signature = Buffer.from('\x89HDF\r\n\x1a\n', 'latin1');
@@ -63,11 +63,11 @@ export async function openKeras(file: string): Promise<Archive> {
       const { name, shape } = dataset;
       const bytes = elementsOf(shape) * elementBytes[type];
       if (shape.length > mostDimensions || !(bytes <= most.bytes)) {
-        throw invalid(file, `has ${name} of [${shape.join(',')}]: expected at most ${most.bytes} bytes`);
+        throw damaged(file, `has ${name} of [${shape.join(',')}]: expected at most ${most.bytes} bytes`);
       }
       const read = async () => {
         const answer = (await thread.ask({ kind: 'read', name }, bytes)) as Uint8Array;
-        if (answer.length !== bytes) throw invalid(file, `has ${answer.length} bytes of ${name}: expected ${bytes}`);
+        if (answer.length !== bytes) throw damaged(file, `has ${answer.length} bytes of ${name}: expected ${bytes}`);
         return decodeElements(answer, type);
       };
       tensors.set(name, { shape, read });
@@ -116,10 +116,10 @@ class HdfThread {
     });
     this.#worker.unref();
     this.#worker.on('message', (message: { answer: unknown } | { error: string }) => {
-      this.#settle?.('error' in message ? { error: invalid(file, `is damaged: ${message.error}`) } : message);
+      this.#settle?.('error' in message ? { error: damaged(file, `is damaged: ${message.error}`) } : message);
     });
-    this.#worker.on('error', (cause) => this.#end(invalid(file, `cannot be read as HDF5: ${cause.message}`, cause)));
-    this.#worker.on('exit', () => this.#end(invalid(file, 'cannot be read as HDF5')));
+    this.#worker.on('error', (cause) => this.#end(damaged(file, `cannot be read as HDF5: ${cause.message}`, cause)));
+    this.#worker.on('exit', () => this.#end(damaged(file, 'cannot be read as HDF5')));
   }
 
   /** The answer to a request that handles so many bytes. */
@@ -133,7 +133,7 @@ class HdfThread {
     if (this.#gone !== undefined) return Promise.reject(this.#gone);
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => {
-        this.#end(invalid(this.#file, `takes more than ${Math.round(milliseconds)} ms to read: it is damaged`));
+        this.#end(damaged(this.#file, `takes more than ${Math.round(milliseconds)} ms to read: it is damaged`));
         void this.#worker.terminate();
       }, milliseconds);
       this.#settle = (result) => {
@@ -157,8 +157,4 @@ class HdfThread {
     this.#end(new DeepLabError('ERR_CLOSED', `${this.#file} was closed before its tensors were read`));
     await this.#worker.terminate();
   }
-}
-
-function invalid(file: string, what: string, cause?: unknown): DeepLabError {
-  return new DeepLabError('ERR_INVALID_WEIGHTS', `${file} ${what}`, { cause });
 }

@@ -4,7 +4,7 @@
 
 import { mostTensors } from './archive';
 import { maskedCrc32c } from './crc32c';
-import { damaged, type RandomAccessFile } from './random-access-file';
+import { damaged, type WeightsFile } from './weights-file';
 
 const magic = Buffer.from('57fb808b247547db', 'hex');
 const footerBytes = 48;
@@ -28,14 +28,14 @@ interface TableEntry {
 
 export class LeveldbTable {
   private constructor(
-    readonly file: RandomAccessFile,
+    readonly file: WeightsFile,
     /** Those with the entries, in the order of their keys and without overlap. */
     readonly blocks: readonly BlockHandle[],
   ) {}
 
   /** Reads where the blocks are. @throws ERR_INVALID_WEIGHTS */
-  static async open(file: RandomAccessFile): Promise<LeveldbTable> {
-    const { file: name, size } = file;
+  static async open(file: WeightsFile): Promise<LeveldbTable> {
+    const { path: name, size } = file;
     if (size < footerBytes) throw damaged(name, `is no table of a checkpoint, or is truncated: it has ${size} bytes`);
     const footer = await file.read(size - footerBytes, footerBytes, 'its footer');
     if (!footer.subarray(-magic.length).equals(magic)) {
@@ -57,19 +57,19 @@ export class LeveldbTable {
 
   /** The entries of a block in their order; its checksum is right. */
   async *entries(block: BlockHandle): AsyncGenerator<TableEntry, void> {
-    yield* entriesOf(await readBlock(this.file, block), this.file.file);
+    yield* entriesOf(await readBlock(this.file, block), this.file.path);
   }
 }
 
 /** The bytes of a block. */
-async function readBlock(file: RandomAccessFile, { offset, size }: BlockHandle): Promise<Buffer> {
+async function readBlock(file: WeightsFile, { offset, size }: BlockHandle): Promise<Buffer> {
   const stored = await file.read(offset, size + trailerBytes, 'a block of the table');
   // The checksum is of the block and of the byte that says how it is compressed.
   const [computed, expected] = [maskedCrc32c(stored.subarray(0, size + 1)), stored.readUInt32LE(size + 1)];
-  if (computed !== expected) throw damaged(file.file, `is damaged: the checksum of its block at ${offset} is wrong`);
+  if (computed !== expected) throw file.invalid(`is damaged: the checksum of its block at ${offset} is wrong`);
   const compression = stored[size];
   if (compression !== 0) {
-    throw damaged(file.file, `has a block of compression ${compression}: expected 0, since TensorFlow compresses none`);
+    throw file.invalid(`has a block of compression ${compression}: expected 0, since TensorFlow compresses none`);
   }
   return stored.subarray(0, size);
 }

@@ -1,7 +1,7 @@
 // Protobuf messages that lie in memory, decoded by protobufjs. Files too large for that are walked over (wire-format.ts).
 
 import type { Type } from 'protobufjs/light';
-import { damaged } from './random-access-file';
+import { damaged } from './weights-file';
 
 /**
  * A message with every field, those that are not there as 0, empty or null; 64-bit integers are numbers, and `bytes` are

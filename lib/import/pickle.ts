@@ -4,7 +4,7 @@
 // What PyTorch's names mean is for pytorch-objects.ts.
 
 import { DeepLabError } from '../errors';
-import type { ByteRange } from './weights-file';
+import { type ByteRange, damaged } from './weights-file';
 
 /** Bounds of what a pickle may take. Pickles of networks have thousands of tensors of thirty instructions each. */
 const mostBytes = 2 ** 26;
@@ -78,8 +78,8 @@ export async function readPickle(
       return { value, end: position + end };
     } catch (error) {
       if (!(error instanceof PickleEnds)) throw error;
-      if (tried === there) throw invalid(name, 'ends in the middle of its pickle');
-      if (tried === mostBytes) throw invalid(name, `has a pickle of more than ${mostBytes} bytes`);
+      if (tried === there) throw damaged(name, 'ends in the middle of its pickle');
+      if (tried === mostBytes) throw damaged(name, `has a pickle of more than ${mostBytes} bytes`);
     }
   }
 }
@@ -120,7 +120,7 @@ class PickleMachine {
   }
 
   invalid(what: string): DeepLabError {
-    return invalid(this.#name, what);
+    return damaged(this.#name, what);
   }
 
   unsafe(what: string): DeepLabError {
@@ -403,7 +403,3 @@ const instructions: Instructions = {
   // Protocol 5; its buffers outside of the pickle have none to be in.
   '\x96': (m) => m.pushContainer(Uint8Array.from(m.take(m.length8()))),
 };
-
-function invalid(name: string, what: string): DeepLabError {
-  return new DeepLabError('ERR_INVALID_WEIGHTS', `${name} ${what}`);
-}

@@ -1,10 +1,10 @@
 // What the names in PyTorch's pickles mean: storages, tensors as views of them, and the few harmless objects that lie
 // beside tensors in checkpoints. A name that is not here refuses the file. The functions are those of torch/_utils.py.
 
-import { DeepLabError } from '../errors';
 import { mostDimensions } from './archive';
 import { type ElementType, elementsOf } from './elements';
 import { PickleGlobal, PickleOpaque, type PickleRules } from './pickle';
+import { damaged } from './weights-file';
 
 /** A type of storages, of tensors or of numbers: `torch.FloatStorage`, `torch.FloatTensor` and `torch.float32`. */
 export class TorchType extends PickleOpaque {
@@ -53,14 +53,14 @@ export class TorchTensor {
 
   /** @throws ERR_INVALID_WEIGHTS if it leaves the storage, or its sizes are none. `name` is what errors call the file. */
   constructor(name: string, storage: unknown, offset: unknown, shape: unknown, strides: unknown, type?: unknown) {
-    if (!(storage instanceof TorchStorage)) throw invalid(name, 'has a tensor without a storage');
+    if (!(storage instanceof TorchStorage)) throw damaged(name, 'has a tensor without a storage');
     this.storage = storage;
     this.type = type instanceof TorchType ? type : storage.type;
     if (Array.isArray(shape) && shape.length > mostDimensions) {
-      throw invalid(name, `has a tensor of ${shape.length} dimensions: expected at most ${mostDimensions}`);
+      throw damaged(name, `has a tensor of ${shape.length} dimensions: expected at most ${mostDimensions}`);
     }
     if (!isSize(offset) || !isSizes(shape) || !isSizes(strides) || shape.length !== strides.length) {
-      throw invalid(name, 'has a tensor whose sizes, strides or offset are not counts');
+      throw damaged(name, 'has a tensor whose sizes, strides or offset are not counts');
     }
     this.offset = offset;
     this.shape = [...shape];
@@ -71,7 +71,7 @@ export class TorchTensor {
     const there = Math.floor((storage.elements * storage.type.bytes) / this.type.bytes);
     if (offset + this.span > there) {
       const place = `shape [${shape.join(',')}] with strides [${strides.join(',')}] from ${offset} on`;
-      throw invalid(name, `has a tensor that leaves its storage of ${there} elements: ${place}`);
+      throw damaged(name, `has a tensor that leaves its storage of ${there} elements: ${place}`);
     }
   }
 }
@@ -79,12 +79,12 @@ export class TorchTensor {
 /** A storage as PyTorch's persistent id of it says: type, key, location and number of elements. */
 export function storageOf(name: string, type: unknown, key: unknown, elements: unknown, view: unknown): TorchStorage {
   if (!(type instanceof TorchType) || !isKey(key) || !isSize(elements)) {
-    throw invalid(name, 'has a storage without type, key or size');
+    throw damaged(name, 'has a storage without type, key or size');
   }
   if (view === null || view === undefined) return new TorchStorage(type, String(key), elements);
   const [, start, length] = Array.isArray(view) ? (view as readonly unknown[]) : [];
   if (!isSize(start) || !isSize(length) || start + length > elements) {
-    throw invalid(name, `has a part of the storage ${key} that leaves its ${elements} elements`);
+    throw damaged(name, `has a part of the storage ${key} that leaves its ${elements} elements`);
   }
   return new TorchStorage(type, String(key), elements, start, length);
 }
@@ -173,10 +173,10 @@ function torchFunctions(name: string): ReadonlyMap<string, PickleGlobal> {
     // A tensor with attributes: by which function it is rebuilt, of which class, from which arguments.
     new PickleGlobal('torch._tensor._rebuild_from_type_v2', ([rebuild, , args]) => {
       if (!(rebuild instanceof PickleGlobal) || rebuild.call === undefined || !Array.isArray(args)) {
-        throw invalid(name, 'has a tensor that no function rebuilds');
+        throw damaged(name, 'has a tensor that no function rebuilds');
       }
       // The function could be this one, and so on, as deep as the pickle is long.
-      if (rebuild.name === 'torch._tensor._rebuild_from_type_v2') throw invalid(name, 'rebuilds a tensor twice');
+      if (rebuild.name === 'torch._tensor._rebuild_from_type_v2') throw damaged(name, 'rebuilds a tensor twice');
       return rebuild.call(args);
     }),
     new PickleGlobal('torch.Size', first),
@@ -193,8 +193,4 @@ function torchFunctions(name: string): ReadonlyMap<string, PickleGlobal> {
     opaque('numpy._core.multiarray.scalar'),
   ];
   return new Map(functions.map((one) => [one.name, one]));
-}
-
-function invalid(name: string, what: string): DeepLabError {
-  return new DeepLabError('ERR_INVALID_WEIGHTS', `${name} ${what}`);
 }

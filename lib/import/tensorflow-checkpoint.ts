@@ -11,7 +11,6 @@ import { maskedCrc32c } from './crc32c';
 import { decodeElements, type ElementType, elementBytes, elementsIn } from './elements';
 import { LeveldbTable } from './leveldb-table';
 import { decodeMessage } from './message';
-import { damaged, RandomAccessFile } from './random-access-file';
 import {
   type BundleEntry,
   type BundleHeader,
@@ -24,6 +23,7 @@ import {
   sizesOf,
   type TensorProto,
 } from './tensorflow-schema';
+import { damaged, WeightsFile } from './weights-file';
 
 /** What object-based checkpoints (tf.train.Checkpoint) put behind the path of a variable. */
 const variableSuffix = '/.ATTRIBUTES/VARIABLE_VALUE';
@@ -64,10 +64,10 @@ function prefixOf(file: string): string | undefined {
 export async function openTensorflowCheckpoint(file: string): Promise<Archive> {
   const prefix = prefixOf(file) ?? (existsSync(`${file}.index`) ? file : undefined);
   const name = prefix === undefined ? file : `${prefix}.index`;
-  const files = [await RandomAccessFile.open(name)];
+  const files = [await WeightsFile.open(name)];
   const close = async () => void (await Promise.all(files.map((opened) => opened.close())));
   try {
-    const table = await LeveldbTable.open(files[0] as RandomAccessFile);
+    const table = await LeveldbTable.open(files[0] as WeightsFile);
     const header = await headerOf(table);
     const tensors =
       header[0] === 0x0a
@@ -89,12 +89,12 @@ async function headerOf(table: LeveldbTable): Promise<Buffer> {
       break;
     }
   }
-  throw damaged(table.file.file, 'is no checkpoint: its table does not begin with a header');
+  throw table.file.invalid('is no checkpoint: its table does not begin with a header');
 }
 
 /** Opens the data files that the index speaks of, and adds them to `files`. */
-async function tensorsOfBundle(table: LeveldbTable, header: Buffer, prefix: string, files: RandomAccessFile[]) {
-  const { file } = table.file;
+async function tensorsOfBundle(table: LeveldbTable, header: Buffer, prefix: string, files: WeightsFile[]) {
+  const file = table.file.path;
   const { numShards, endianness } = decodeMessage<BundleHeader>(
     messages().BundleHeader,
     header,
@@ -106,13 +106,13 @@ async function tensorsOfBundle(table: LeveldbTable, header: Buffer, prefix: stri
   if (numShards < 1 || numShards > mostShards) {
     throw damaged(file, `has ${numShards} data files: expected 1 to ${mostShards}`);
   }
-  const shards = new Map<number, RandomAccessFile>();
-  const shardOf = async (id: number): Promise<RandomAccessFile> => {
+  const shards = new Map<number, WeightsFile>();
+  const shardOf = async (id: number): Promise<WeightsFile> => {
     if (id < 0 || id >= numShards) throw damaged(file, `names data file ${id} of ${numShards}`);
     const known = shards.get(id);
     if (known !== undefined) return known;
     const number = (value: number) => String(value).padStart(5, '0');
-    const opened = await RandomAccessFile.open(`${prefix}.data-${number(id)}-of-${number(numShards)}`);
+    const opened = await WeightsFile.open(`${prefix}.data-${number(id)}-of-${number(numShards)}`);
     files.push(opened);
     shards.set(id, opened);
     return opened;
@@ -144,19 +144,18 @@ function bundleTensor(
   { offset, size, crc32c }: BundleEntry,
   type: ElementType,
   shape: readonly number[],
-  shard: RandomAccessFile,
+  shard: WeightsFile,
 ): ArchiveTensor {
   const expected = (elementsIn(shape) ?? Number.NaN) * elementBytes[type];
   if (size !== expected || offset < 0 || offset + size > shard.size) {
-    throw damaged(
-      shard.file,
+    throw shard.invalid(
       `is truncated, or the index is damaged: tensor '${name}' [${shape}] of ${type} would be ${size} bytes at ${offset} of ${shard.size}`,
     );
   }
   const read = async () => {
     const bytes = await shard.read(offset, size, `tensor '${name}'`);
     if (maskedCrc32c(bytes) !== crc32c) {
-      throw damaged(shard.file, `is damaged: the checksum of tensor '${name}' is wrong`);
+      throw shard.invalid(`is damaged: the checksum of tensor '${name}' is wrong`);
     }
     return decodeElements(bytes, type);
   };
@@ -165,7 +164,7 @@ function bundleTensor(
 
 /** Of version 1 only floats are read, of 32 and 64 bits: it stores others in another way, and no weights as these. */
 async function tensorsOfVersion1(table: LeveldbTable, header: Buffer): Promise<Map<string, ArchiveTensor>> {
-  const { file } = table.file;
+  const file = table.file.path;
   const { meta } = decodeMessage<SavedTensorSlices>(
     messages().SavedTensorSlices,
     header,
@@ -205,9 +204,9 @@ async function slicesOfVersion1(table: LeveldbTable): Promise<Map<string, Block 
   for (const block of table.blocks) {
     for await (const { key, value } of table.entries(block)) {
       if (key.length === 0) continue;
-      const { name } = savedSlice(value, table.file.file);
+      const { name } = savedSlice(value, table.file.path);
       stored.set(name, stored.has(name) ? 'several' : block);
-      if (stored.size > mostTensors) throw damaged(table.file.file, `has more than ${mostTensors} tensors`);
+      if (stored.size > mostTensors) throw table.file.invalid(`has more than ${mostTensors} tensors`);
     }
   }
   return stored;
@@ -226,7 +225,7 @@ async function readVersion1(
   type: 'f32' | 'f64',
   shape: readonly number[],
 ): Promise<Float32Array> {
-  const { file } = table.file;
+  const file = table.file.path;
   for await (const { key, value } of table.entries(block)) {
     if (key.length === 0) continue;
     const { name, data } = savedSlice(value, file);

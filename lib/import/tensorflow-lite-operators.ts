@@ -2,7 +2,7 @@
 // https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs.
 
 import type { FlatTable } from './flatbuffer';
-import { damaged } from './random-access-file';
+import { damaged } from './weights-file';
 
 /** Names of BuiltinOperator. Others are called by their number. */
 const operatorNames: Readonly<Record<number, string>> = {

@@ -8,8 +8,8 @@ import { DeepLabError } from '../errors';
 import { type Archive, type ArchiveTensor, mostDimensions, mostTensors } from './archive';
 import { decodeElements, type ElementType, elementBytes, elementsIn } from './elements';
 import { type FlatTable, rootTable } from './flatbuffer';
-import { damaged, RandomAccessFile } from './random-access-file';
 import { type LiteOptions, operatorName, operatorOptions } from './tensorflow-lite-operators';
+import { damaged, WeightsFile } from './weights-file';
 
 const identifier = 'TFL3';
 /** Where the identifier is: behind the place of the root table. */
@@ -94,7 +94,7 @@ export function looksLikeTensorflowLite(head: Uint8Array, _file: string): boolea
  * @throws ERR_INVALID_WEIGHTS, ERR_NOT_FOUND, and ERR_UNSUPPORTED_MODEL for quantised or sparse models.
  */
 export async function openTensorflowLite(file: string): Promise<Archive> {
-  const source = await RandomAccessFile.open(file);
+  const source = await WeightsFile.open(file);
   try {
     const { constants, metadata } = readModel(await source.read(0, source.size, 'the model'), file);
     const tensors = new Map<string, ArchiveTensor>();

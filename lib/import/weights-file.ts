@@ -4,8 +4,13 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { DeepLabError } from '../errors';
 
-/** What one call of the system reads at most; Linux does not read more than 2 GiB. */
-const mostAtOnce = 2 ** 30;
+/** The most bytes that are read as one piece: more than any tensor of a network has. */
+const mostBytes = 2 ** 31 - 1;
+
+/** "<path> <what>", as the error that every reader of weights throws for a damaged file. */
+export function damaged(path: string, what: string, cause?: unknown): DeepLabError {
+  return new DeepLabError('ERR_INVALID_WEIGHTS', `${path} ${what}`, { cause });
+}
 
 /** Bytes that can be read in parts: a file, or a part of one. */
 export interface ByteRange {
@@ -44,13 +49,22 @@ export class WeightsFile implements ByteRange {
     }
   }
 
-  async read(position: number, length: number): Promise<Buffer> {
-    if (this.#closed) throw new DeepLabError('ERR_CLOSED', `${this.path} was closed before its tensors were read`);
-    this.check(position, length);
+  /**
+   * A copy of `length` bytes from `position` on, in memory of its own.
+   *
+   * @param what - What they are, for the message of the error.
+   * @throws ERR_INVALID_WEIGHTS if they are not all there, ERR_CLOSED.
+   */
+  async read(position: number, length: number, what = 'a part of it'): Promise<Buffer<ArrayBuffer>> {
+    if (this.#closed) throw new DeepLabError('ERR_CLOSED', `${this.path} was closed before ${what} was read`);
+    this.check(position, length, what);
+    if (length > mostBytes) throw this.invalid(`has ${length} bytes of ${what}: expected at most ${mostBytes}`);
     const bytes = Buffer.allocUnsafeSlow(length);
     let done = 0;
     while (done < length) {
-      const { bytesRead } = await this.#handle.read(bytes, done, Math.min(length - done, mostAtOnce), position + done);
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done).catch((cause) => {
+        throw this.invalid(`cannot be read: ${(cause as Error).message}`, cause);
+      });
       if (bytesRead === 0) throw this.invalid(`ends at byte ${position + done}: it was cut while it was open`);
       done += bytesRead;
     }
@@ -59,7 +73,7 @@ export class WeightsFile implements ByteRange {
 
   /** A part of the file, as bytes of their own. */
   range(start: number, size: number): ByteRange {
-    this.check(start, size);
+    this.check(start, size, 'a part of it');
     return {
       size,
       read: async (position, length) => {
@@ -73,7 +87,7 @@ export class WeightsFile implements ByteRange {
 
   /** "<path> <what>", as an ERR_INVALID_WEIGHTS. */
   invalid(what: string, cause?: unknown): DeepLabError {
-    return new DeepLabError('ERR_INVALID_WEIGHTS', `${this.path} ${what}`, { cause });
+    return damaged(this.path, what, cause);
   }
 
   async close(): Promise<void> {
@@ -82,9 +96,10 @@ export class WeightsFile implements ByteRange {
     await this.#handle.close();
   }
 
-  private check(position: number, length: number): void {
+  private check(position: number, length: number, what: string): void {
     if (isWithin(position, length, this.size)) return;
-    throw this.invalid(`has ${this.size} bytes: expected ${length} from byte ${position} on`);
+    const end = position + length;
+    throw this.invalid(`is truncated or damaged: ${what} would be bytes ${position} to ${end} of ${this.size}`);
   }
 }
 

@@ -2,7 +2,7 @@
 // https://protobuf.dev/programming-guides/encoding. Fields are skipped by their length, so that only what is asked for is
 // read. Messages that are small are decoded by protobufjs (message.ts).
 
-import { damaged, type RandomAccessFile } from './random-access-file';
+import type { WeightsFile } from './weights-file';
 
 /** A field: a number, or the place of its bytes. */
 export type WireField =
@@ -21,13 +21,13 @@ export class WireFormat {
   #windowStart = 0;
   #fields = 0;
 
-  constructor(readonly file: RandomAccessFile) {}
+  constructor(readonly file: WeightsFile) {}
 
   /** The fields between two positions of the file, which must be those of a message. @throws ERR_INVALID_WEIGHTS */
   async *fields(start: number, end: number): AsyncGenerator<WireField, void> {
     let at = start;
     while (at < end) {
-      if (++this.#fields > mostFields) throw damaged(this.file.file, `has more than ${mostFields} fields`);
+      if (++this.#fields > mostFields) throw this.file.invalid(`has more than ${mostFields} fields`);
       const tag = await this.#varint(at, end);
       const number = Math.floor(tag.value / 8);
       const type = tag.value % 8;
@@ -45,10 +45,10 @@ export class WireFormat {
         at = next;
       } else if (type !== 1 && type !== 5) {
         // 3 and 4 are groups, which none of the formats has.
-        throw damaged(this.file.file, `is damaged: a field at ${at} has the unknown wire type ${type}`);
+        throw this.file.invalid(`is damaged: a field at ${at} has the unknown wire type ${type}`);
       }
       if (number === 0 || length > end - at) {
-        throw damaged(this.file.file, `is truncated or damaged: field ${number} at ${at} would have ${length} bytes`);
+        throw this.file.invalid(`is truncated or damaged: field ${number} at ${at} would have ${length} bytes`);
       }
       yield { number, kind: type === 2 ? 'bytes' : 'fixed', start: at, end: at + length };
       at += length;
@@ -62,7 +62,7 @@ export class WireFormat {
       value += (byte & 127) * 2 ** (7 * i);
       if (byte < 128) return { value, next: at + i + 1 };
     }
-    throw damaged(this.file.file, `is truncated or damaged: a number at ${at} does not end`);
+    throw this.file.invalid(`is truncated or damaged: a number at ${at} does not end`);
   }
 
   /** A few bytes, from the window that is moved there if need be. */

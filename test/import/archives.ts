@@ -1,8 +1,7 @@
 // What the tests of all readers of weights share: the fixtures, what their writers say is in them, and the promise that
 // a damaged file is refused and nothing else.
 
-import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { DeepLabError } from '../../lib';
@@ -32,49 +31,90 @@ export async function readTensors(open: OpenArchive, file: string): Promise<Tens
   }
 }
 
-/** The error that reading `bytes` gives, which has a code of its own; undefined if they can be read. */
-export async function refusal(open: OpenArchive, file: string, bytes: Uint8Array): Promise<DeepLabError | undefined> {
-  writeFileSync(file, bytes);
+/** As some of the generators describe tensors; numbers are rounded to 32 bits. */
+export type DescribedTensors = Readonly<
+  Record<string, { readonly shape: readonly number[]; readonly values: readonly number[] }>
+>;
+
+/** The same as `Tensors`, in the order of the names. */
+export function rounded(described: DescribedTensors = {}): Tensors {
+  const pairs = Object.entries(described).map(([name, { shape, values }]) => [name, [shape, values.map(Math.fround)]]);
+  return Object.fromEntries(pairs);
+}
+
+/** Copies of the files of one model, whose names all begin with `name`. */
+export function copyModel(from: string, name: string, to: string): void {
+  for (const file of readdirSync(from).filter((file) => file.startsWith(name))) {
+    copyFileSync(path.join(from, file), path.join(to, file));
+  }
+}
+
+/**
+ * The error that reading `file` gives once `bytes` are in it, which has a code of its own; undefined if it can be read.
+ *
+ * @param part - Where the bytes go, if the model has several files.
+ */
+export async function refusal(
+  open: OpenArchive,
+  file: string,
+  bytes: Uint8Array,
+  part: string = file,
+): Promise<DeepLabError | undefined> {
+  writeFileSync(part, bytes);
   try {
     await readTensors(open, file);
     return undefined;
   } catch (error) {
-    if (error instanceof DeepLabError && /^ERR_(INVALID|UNSAFE)_WEIGHTS$/.test(error.code)) return error;
+    // A damaged part may name others that are not there.
+    const codes = ['ERR_INVALID_WEIGHTS', 'ERR_UNSAFE_WEIGHTS', 'ERR_UNSUPPORTED_MODEL'];
+    if (part !== file) codes.push('ERR_NOT_FOUND');
+    if (error instanceof DeepLabError && codes.includes(error.code)) return error;
     throw error;
   }
 }
 
-/** Reads `original` cut at every `step`-th byte: each time it is refused. */
-export async function cutAnywhere(open: OpenArchive, file: string, original: Buffer, step: number): Promise<void> {
+/** Reads `original` cut at every `step`-th byte: the lengths at which it was not refused. */
+export async function cutAnywhere(
+  open: OpenArchive,
+  file: string,
+  original: Buffer,
+  step = 1,
+  part: string = file,
+): Promise<readonly number[]> {
+  const taken: number[] = [];
   for (let length = 0; length < original.length; length += step) {
-    if ((await refusal(open, file, original.subarray(0, length))) === undefined) {
-      throw new Error(`the first ${length} of ${original.length} bytes are taken for a whole file`);
-    }
+    if ((await refusal(open, file, original.subarray(0, length), part)) === undefined) taken.push(length);
   }
+  writeFileSync(part, original);
+  return taken;
 }
 
-/** Reads `original` with up to four bytes changed, again and again: each time it is read or refused. */
-export async function changeBytes(open: OpenArchive, file: string, original: Buffer, runs: number): Promise<void> {
-  const change = fc.tuple(fc.nat(original.length - 1), fc.oneof(fc.constantFrom(0, 1, 127, 255), fc.nat(255)));
+/** What else {@link changeBytes} is told. */
+export interface Change {
+  readonly part?: string;
+  /** Makes checksums right again, so that what lies behind them is reached. */
+  readonly repair?: (bytes: Buffer) => void;
+}
+
+/** Reads `original` with a few bytes changed, again and again: each time it is read or refused. */
+export async function changeBytes(
+  open: OpenArchive,
+  file: string,
+  original: Buffer,
+  runs: number,
+  { part = file, repair = () => {} }: Change = {},
+): Promise<void> {
+  // Besides any byte, those that make lengths and offsets large.
+  const byte = fc.oneof(fc.constantFrom(0, 1, 127, 128, 255), fc.nat(255));
+  const change = fc.tuple(fc.nat(original.length - 1), fc.array(byte, { minLength: 1, maxLength: 5 }));
   await fc.assert(
     fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
       const changed = Buffer.from(original);
-      for (const [at, value] of changes) changed[at] = value;
-      await refusal(open, file, changed);
+      for (const [at, values] of changes) changed.set(values.slice(0, original.length - at), at);
+      repair(changed);
+      await refusal(open, file, changed, part);
     }),
     { numRuns: runs },
   );
-}
-
-/** A Python that has these modules: DEEPLAB_PYTHON or python3; undefined if neither does. */
-export function pythonWith(...modules: readonly string[]): string | undefined {
-  const candidates = [process.env.DEEPLAB_PYTHON, 'python3'].filter((python) => python !== undefined);
-  return candidates.find((python) => {
-    try {
-      execFileSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' });
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  writeFileSync(part, original);
 }
