@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DeepLabError } from './errors';
+import { family } from './family';
 import { layoutNames } from './import/layouts/index';
 import { checkOptions, integerRule, type OptionRule, oneOfRule } from './options';
 
@@ -11,6 +12,8 @@ import { checkOptions, integerRule, type OptionRule, oneOfRule } from './options
 export interface PublishedModel {
   /** For people, as `DeepLab v3, ResNet-50`. */
   readonly title: string;
+  /** The network of the family that it is, such as `v3-resnet50-torchvision`; null if it is another. */
+  readonly network: string | null;
   /** Where its file is. */
   readonly url: string;
   /** Size of that file in bytes. */
@@ -49,6 +52,7 @@ const textRule: OptionRule = {
 
 const rules: Readonly<Record<keyof PublishedModel, OptionRule>> = {
   title: textRule,
+  network: orNull(oneOfRule(family.map(({ name }) => name))),
   url: { ...textRule, expected: 'address (http or https)', accepts: (value) => /^https?:\/\//.test(String(value)) },
   size: orNull(integerRule(1, Number.MAX_SAFE_INTEGER)),
   sha256: orNull(hexRule(64, 64)),

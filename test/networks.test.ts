@@ -1,8 +1,11 @@
 // The networks that can be built: what they cost is what their papers and makers counted.
 
 import { networks } from '../lib';
+import { layoutOf } from '../lib/import/layouts';
+import { readManifest } from '../lib/manifest';
 import { expectBuilt, run } from './command';
 import { temporaryFolder } from './folder';
+import { archiveOf, deeplabPytorchShapes, tensorflowMobileNetShapes, torchvisionShapes } from './synthetic-archives';
 
 const folder = temporaryFolder();
 beforeAll(expectBuilt);
@@ -46,9 +49,34 @@ it('costs are of the image size that is asked for', () => {
   expect(() => networks({ width: 0 })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
 });
 
+it('says which published weights there are for each', () => {
+  const weights = [...byName.values()].flatMap((network) => network.weights);
+  expect([...weights].sort()).toEqual(Object.keys(readManifest()).sort());
+  expect(byName.get('v3-resnet50-torchvision')?.weights).toEqual(['deeplabv3-resnet50']);
+  expect(byName.get('v1-vgg16-largefov')?.weights).toEqual([]);
+});
+
+it.each([
+  ['deeplab-pytorch', deeplabPytorchShapes('', 21), 'v2-resnet101-aspp'],
+  ['torchvision', torchvisionShapes('resnet50', 21), 'v3-resnet50-torchvision'],
+  ['torchvision', torchvisionShapes('resnet101', 21), 'v3-resnet101-torchvision'],
+  ['tensorflow-mobilenet', tensorflowMobileNetShapes(21), 'v3-mobilenetv2'],
+])(
+  'what the layout %s imports has as many parameters as the network that the manifest names',
+  (layout, shapes, name) => {
+    const { tensors } = layoutOf(archiveOf('pytorch', shapes), layout).import(archiveOf('pytorch', shapes));
+    // Running means and variances are not trained.
+    const trained = [...tensors].filter(([tensor]) => !tensor.includes('running_'));
+    const count = trained.reduce((sum, [, { shape }]) => sum + shape.reduce((product, size) => product * size, 1), 0);
+    expect(count).toBe(byName.get(name)?.parameters);
+  },
+);
+
 it('deeplab models prints them', async () => {
   const { stdout } = await run(folder, ['models']);
   expect(stdout).toMatch(/v3-resnet101-aspp +71\.1 G +58\.0 M +77\.21/);
+  expect(stdout).toMatch(/^network .* weights$/m);
+  expect(stdout).toMatch(/^v3-mobilenetv2 .* deeplabv3-mobilenetv2-voc deeplabv3-/m);
   const json = JSON.parse((await run(folder, ['models', '--json', '--size', '321x321'])).stdout);
   expect(json).toHaveLength(byName.size);
 });

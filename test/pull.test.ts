@@ -48,6 +48,7 @@ const half = () => `bytes=${model.length >> 1}-`;
 function publish(url: string, facts: Readonly<Record<string, unknown>> = {}): void {
   const small = {
     title: 'small',
+    network: null,
     url,
     size: model.length,
     sha256: sha256(model),
@@ -364,6 +365,7 @@ describe('the manifest', () => {
     [{ url: 'ftp://host/file' }, /small\.url but received "ftp/],
     [{ sha256: 'ABC' }, /64 lower-case hexadecimal digits or null for .*small\.sha256/],
     [{ layout: 'other' }, /small\.layout/],
+    [{ network: 'v3-resnet18' }, /one of v1-vgg16-7x7, .* or null for .*small\.network/],
     [{ classes: undefined }, /small\.classes/],
     [{ more: 1 }, /option name in .*small/],
   ])('with %j is refused', async (facts, message) => {
