@@ -8,10 +8,8 @@ import { DeepLab, importWeights } from '../lib';
 import type { Archive, ArchiveFormat } from '../lib/import/archive';
 import { layoutOf } from '../lib/import/layouts';
 import type { StoragePrecision } from '../lib/import/precision';
-import { writeModel } from '../lib/import/write';
-import { agreement, relativeError } from './comparison';
 import { temporaryFolder } from './folder';
-import { randomImage } from './models';
+import { held, readReference } from './import/references';
 import {
   archiveOf,
   tame,
@@ -19,13 +17,6 @@ import {
   tensorflowResNetShapes,
   torchvisionShapes,
 } from './synthetic-archives';
-
-interface Reference {
-  readonly image: { readonly width: number; readonly height: number; readonly seed: number };
-  readonly logits: { readonly shape: readonly number[]; readonly data: readonly number[] };
-  /** Of the whole image, uint8 [height,width] in base64. */
-  readonly labels: string;
-}
 
 const folder = temporaryFolder();
 
@@ -66,21 +57,10 @@ const lines = {
   'tensorflow-mobilenet': mobileNet,
 };
 
-function readReference(line: string): Reference {
-  return JSON.parse(readFileSync(path.join(__dirname, 'import', 'networks', 'references', `${line}.json`), 'utf8'));
-}
-
-async function computed(archive: Archive, reference: Reference, precision: StoragePrecision) {
+/** The import of an archive held against a reference. */
+function computed(archive: Archive, line: string, precision: StoragePrecision = 'f32') {
   const file = path.join(folder, `${layoutOf(archive).name}-${precision}.safetensors`);
-  await writeModel(layoutOf(archive).import(archive), file, precision);
-  await using model = await DeepLab.load(file, { device: 'cpu', precision: 'f32', winograd: false });
-  const { width, height, seed } = reference.image;
-  const { logits, labels } = await model.segment(randomImage(width, height, seed), { logits: true });
-  expect(logits?.shape).toEqual(reference.logits.shape);
-  const error = relativeError(logits?.data ?? [], reference.logits.data);
-  const same = agreement(labels, Buffer.from(reference.labels, 'base64'));
-  process.stdout.write(`${file}: relative error ${error.toExponential(2)}, ${same * 100} % of the labels\n`);
-  return { error, same };
+  return held(archive, readReference(line), file, precision);
 }
 
 test.each([
@@ -88,13 +68,13 @@ test.each([
   ['slim-resnet', () => renamed(tensorflowResNet(), 'tensorflow-checkpoint', slimName), 'tensorflow-resnet'],
 ])('%s has those of the same network under other names', async (layout, archive, line) => {
   expect(layoutOf(archive()).name).toBe(layout);
-  const { error, same } = await computed(archive(), readReference(line), 'f32');
+  const { error, same } = await computed(archive(), line);
   expect(error).toBeLessThan(1e-5);
   expect(same).toBeGreaterThanOrEqual(0.999);
 });
 
 test.each(Object.entries(lines))('%s has the logits and the labels of its framework', async (line, archive) => {
-  const { error, same } = await computed(archive(), readReference(line), 'f32');
+  const { error, same } = await computed(archive(), line);
   expect(error).toBeLessThan(1e-5); // the rounding of f32 through fifty layers
   expect(same).toBeGreaterThanOrEqual(0.999);
 });
@@ -105,7 +85,7 @@ test.each([
   ['bf16', 0.15, 0.9],
   ['int8', 0.3, 0.8],
 ] as const)('stored in %s it is near them', async (precision, most, least) => {
-  const { error, same } = await computed(mobileNet(), readReference('tensorflow-mobilenet'), precision);
+  const { error, same } = await computed(mobileNet(), 'tensorflow-mobilenet', precision);
   expect(error).toBeLessThan(most);
   expect(same).toBeGreaterThanOrEqual(least);
 });

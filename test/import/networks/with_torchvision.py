@@ -5,11 +5,11 @@ Needs PyTorch 2, torchvision and numpy. In this folder: python with_torchvision.
 
 import pathlib
 
-import numpy as np
 import torch
 from torchvision.models.segmentation import deeplabv3_resnet50
 
-from synthetic import random_image, tame, write_reference
+from synthetic import tame, write_reference
+from torchvision_network import compute
 
 references = pathlib.Path(__file__).parent / "references"
 references.mkdir(exist_ok=True)
@@ -22,11 +22,4 @@ state = {
     if not name.endswith("num_batches_tracked")
 }
 model.load_state_dict(state, strict=False)
-model.double()
-pixels = torch.from_numpy(random_image(*image)).permute(2, 0, 1)[None].double() / 255
-mean, std = (torch.tensor(x, dtype=torch.float64).view(1, 3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-pixels = (pixels - mean) / std
-with torch.no_grad():
-    logits = model.classifier(model.backbone(pixels)["out"])[0].numpy()
-    labels = model(pixels)["out"][0].argmax(0).numpy()
-write_reference(references / "torchvision.json", image, logits, labels)
+write_reference(references / "torchvision.json", image, *compute(model, image))
