@@ -1,7 +1,9 @@
-// A server of files on this machine that can break off, forget ranges, redirect and so on; and a proxy in front of it.
+// A server of files on this machine that can break off, forget ranges, redirect and so on; and proxies in front of it.
 
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import https from 'node:https';
+import net, { type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** What a server does with a request; `count` is how many there were for the same path before. */
 export type Answer = (request: http.IncomingMessage, response: http.ServerResponse, count: number) => void;
@@ -19,16 +21,20 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-/** Starts a server on a port that is free. */
-export async function startServer(answers: Readonly<Record<string, Answer>>): Promise<TestServer> {
+/** Starts a server on a port that is free; of https if it has a certificate and its key, as PEM. */
+export async function startServer(
+  answers: Readonly<Record<string, Answer>>,
+  tls?: { readonly key: string; readonly cert: string },
+): Promise<TestServer> {
   const seen: Seen[] = [];
-  const server = http.createServer((request, response) => {
+  const listener: http.RequestListener = (request, response) => {
     const { url = '', headers } = request;
     const count = seen.filter((before) => before.url === url).length;
     seen.push({ url, range: headers.range, ifRange: headers['if-range'] as string | undefined });
     const answer = answers[url] ?? ((_, missing) => missing.writeHead(404).end('no such file'));
     answer(request, response, count);
-  });
+  };
+  const server = tls === undefined ? http.createServer(listener) : https.createServer(tls, listener);
   return { ...(await listening(server)), seen };
 }
 
@@ -44,6 +50,47 @@ export async function startProxy(port: number): Promise<TestServer> {
     });
   });
   return { ...(await listening(server)), seen };
+}
+
+/**
+ * Starts a proxy that only makes tunnels (RFC 9110, 9.3.6), all of them to one port, whatever the name of the host.
+ *
+ * @param credentials - `user:password`, without which there is no tunnel.
+ */
+export async function startTunnel(port: number, credentials?: string): Promise<TestServer> {
+  const seen: Seen[] = [];
+  const open = new Set<Duplex>();
+  const expected = credentials && `Basic ${Buffer.from(credentials).toString('base64')}`;
+  const server = http.createServer((_, response) => response.writeHead(405).end('only CONNECT'));
+  server.on('connect', ({ method, url, headers }: http.IncomingMessage, client: Duplex, head: Buffer) => {
+    seen.push({ url: `${method} ${url}`, range: undefined, ifRange: undefined });
+    if (expected !== undefined && headers['proxy-authorization'] !== expected) {
+      client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+      return;
+    }
+    const target = net.connect(port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      target.write(head);
+      target.pipe(client).pipe(target);
+    });
+    for (const socket of [client, target]) {
+      open.add(socket);
+      socket.on('error', () => {
+        client.destroy();
+        target.destroy();
+      });
+    }
+  });
+  const { port: own, close } = await listening(server);
+  return {
+    port: own,
+    seen,
+    // Tunnels are no connections of the server any more.
+    close: async () => {
+      for (const socket of open) socket.destroy();
+      await close();
+    },
+  };
 }
 
 async function listening(server: http.Server) {

@@ -1,6 +1,6 @@
 // Published models come from a server on this machine, whole and in pieces; DeepLab finds them by their names.
 
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -11,7 +11,7 @@ import { type Download, withDownload } from '../lib/download';
 import { readManifest } from '../lib/manifest';
 import * as command from './command';
 import { temporaryFolder } from './folder';
-import { breakOff, first, serveFile, startProxy, startServer, type TestServer } from './model-server';
+import { breakOff, first, serveFile, startProxy, startServer, startTunnel, type TestServer } from './model-server';
 import { randomImage } from './models';
 import { writeSmallModel } from './small-model';
 
@@ -244,6 +244,54 @@ describe('a proxy of the environment', () => {
     process.env.NO_PROXY = '127.0.0.1';
     expect((await download('/m')).equals(model)).toBe(true);
     expect(proxy.seen).toEqual([]);
+  });
+});
+
+const openssl = spawnSync('openssl', ['version']).status === 0;
+if (!openssl) process.stderr.write('Skipped: tests of https, for which openssl would make a certificate\n');
+
+(openssl ? describe : describe.skip)('a tunnel of a proxy to a server of https', () => {
+  const [keyFile, certFile] = [path.join(root, 'key.pem'), path.join(root, 'cert.pem')];
+  let tunnel: TestServer;
+
+  beforeAll(() => {
+    const made = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    const named = ['-subj', '/CN=models.invalid', '-addext', 'subjectAltName=DNS:models.invalid'];
+    execFileSync('openssl', ['req', ...made, ...named, '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+  });
+  beforeEach(async () => {
+    const tls = { key: readFileSync(keyFile, 'utf8'), cert: readFileSync(certFile, 'utf8') };
+    server = await startServer({ '/m': first(breakOff(model), serveFile(model)) }, tls);
+    tunnel = await startTunnel(server.port, 'user:word');
+    process.env.HTTPS_PROXY = `http://user:word@127.0.0.1:${tunnel.port}`;
+  });
+  afterEach(() => tunnel.close());
+
+  test('is used, with the name and the password of the address, again after it broke', async () => {
+    publish('https://models.invalid/m');
+    // Node.js reads the certificates that it trusts when it starts.
+    const pulled = await command.run(root, ['weights', 'pull', 'small'], { NODE_EXTRA_CA_CERTS: certFile });
+    expect(pulled).toMatchObject({ code: 0, stderr: '' });
+    expect(existsSync(path.join(cache, 'models', 'small.safetensors'))).toBe(true);
+    expect(tunnel.seen.map(({ url }) => url)).toEqual(Array(2).fill('CONNECT models.invalid:443'));
+    expect(server.seen.map(({ range }) => range)).toEqual([undefined, half()]);
+  });
+
+  test('does not make a certificate trusted', async () => {
+    await expect(download('', { url: 'https://models.invalid/m' })).rejects.toMatchObject({
+      code: 'ERR_DOWNLOAD',
+      message: expect.stringMatching(/self-signed certificate/),
+    });
+    expect(server.seen).toEqual([]);
+  });
+
+  test('that is refused is told', async () => {
+    process.env.HTTPS_PROXY = `http://127.0.0.1:${tunnel.port}`;
+    await expect(download('', { url: 'https://models.invalid/m' })).rejects.toMatchObject({
+      code: 'ERR_DOWNLOAD',
+      message: expect.stringMatching(/407 Proxy Authentication Required/),
+    });
+    expect(tunnel.seen).toHaveLength(1);
   });
 });
 
