@@ -204,6 +204,12 @@ function twice(): string {
   return `}(X\x03\0\0\0a.b${tensor}X\x01\0\0\0a}X\x01\0\0\0b${tensor}su.`;
 }
 
+test('a dict that contains itself is walked through once', async () => {
+  const tensor = pickleOf(checkpoint({}, four)).data.toString('latin1').slice(9, -2);
+  writeFileSync(file, zipOf(`}q\0(X\x06\0\0\0itselfh\0X\x01\0\0\0w${tensor}u.`, { data: four }));
+  expect(await readTensors(openPytorch, file)).toEqual({ w: [[4], [1, 2, 3, 4]] });
+});
+
 test('a view that is larger than its file is read, within bounds', async () => {
   writeFileSync(file, checkpoint({ shape: `${integer(1000)}${integer(1000)}\x86`, strides: 'K\x00K\x00\x86' }, four));
   const tensors = await readTensors(openPytorch, file);

@@ -3,7 +3,9 @@
 
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { inspect } from '../lib';
+import fc from 'fast-check';
+import { DeepLabError, inspect } from '../lib';
+import type { ArchiveFormat } from '../lib/import/archive';
 import { layoutOf, layouts } from '../lib/import/layouts';
 import type { ImportedModel } from '../lib/import/layouts/layout';
 import { temporaryFolder } from './folder';
@@ -298,6 +300,49 @@ describe('what cannot be imported is named', () => {
     return Object.fromEntries(Object.entries(shapes).filter(([name]) => !name.includes('_4/')));
   }
 });
+
+const archives: readonly (readonly [ArchiveFormat, Readonly<Record<string, readonly number[]>>])[] = [
+  ['pytorch', torchvisionShapes('resnet50', 21)],
+  ['pytorch', deeplabPytorchShapes('base.', 21)],
+  ['caffe', caffeResNetShapes(21)],
+  ['caffe', caffeVggShapes(1)],
+  ['caffe', caffeVggShapes(4)],
+  ['tensorflow-checkpoint', tensorflowResNetShapes('resnet50', 21)],
+  ['tensorflow-checkpoint', slimResNetShapes('resnet50', 21)],
+  ['tensorflow-checkpoint', tensorflowMobileNetShapes(21)],
+  ['keras', kerasMobileNetShapes(21)],
+];
+
+test.each(archives.map(([format, shapes]) => [layoutOf(archiveOf(format, shapes)).name, format, shapes] as const))(
+  '%s: with a tensor missing or of another shape it is refused, or a network that native code takes',
+  async (_, format, shapes) => {
+    const names = Object.keys(shapes);
+    // Sizes that stand elsewhere in the network, none, one, and more than fit into memory.
+    const size = fc.oneof(fc.constantFrom(0, 1, 3, 21, 22, 64, 256, 512, 2048, 2 ** 31, 2 ** 52), fc.nat(5000));
+    const shape = fc.option(fc.array(size, { maxLength: 5 }));
+    await fc.assert(
+      fc.asyncProperty(fc.nat(names.length - 1), shape, async (at, other) => {
+        const name = names[at] as string;
+        const { [name]: sound, ...rest } = shapes;
+        const changed = archiveOf(format, other === null ? rest : { ...rest, [name]: other });
+        let model: ImportedModel;
+        try {
+          model = layoutOf(changed).import(changed);
+        } catch (error) {
+          expect(error).toBeInstanceOf(DeepLabError);
+          expect((error as DeepLabError).code).toMatch(/^ERR_(INVALID_WEIGHTS|UNSUPPORTED_MODEL)$/);
+          return;
+        }
+        await inspected(model);
+        // What the network does not use may be missing or of any shape; Caffe's older files have sizes of 1 besides.
+        if (other === null || model.ignored.some((tensor) => tensor.name === name)) return;
+        const withoutOnes = (sizes: readonly number[]) => sizes.filter((one) => one !== 1);
+        expect(withoutOnes(other)).toEqual(withoutOnes(sound as readonly number[]));
+      }),
+      { numRuns: 200 },
+    );
+  },
+);
 
 test('a layout that is asked for by name says what the archive lacks for it', () => {
   const archive = archiveOf('pytorch', torchvisionShapes('resnet50', 21));

@@ -45,10 +45,14 @@ export async function readZip(file: WeightsFile): Promise<ReadonlyMap<string, Zi
     const zip = await fromRandomAccessReaderPromise(reader, file.size, { autoClose: false, lazyEntries: true });
     if (zip.entryCount > mostTensors * 2) throw new Error(`it has ${zip.entryCount} entries`);
     const entries = new Map<string, ZipEntry>();
+    let bytes = 0;
     for await (const entry of zip.eachEntry()) {
       if (entry.fileName.endsWith('/')) continue;
       if (entries.has(entry.fileName)) throw new Error(`it has ${entry.fileName} twice`);
       entries.set(entry.fileName, entryOf(file, zip, entry));
+      // Entries that share their bytes could inflate these as often as there are entries.
+      bytes += entry.compressedSize;
+      if (bytes > file.size) throw new Error('its entries overlap');
     }
     return entries;
   } catch (cause) {
