@@ -5,12 +5,14 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import zlib from 'node:zlib';
 import * as tar from 'tar';
 import { DeepLab, pullWeights } from '../lib';
 import { type Download, withDownload } from '../lib/download';
 import { readManifest } from '../lib/manifest';
 import * as command from './command';
 import { temporaryFolder } from './folder';
+import { tarHeader } from './import/hostile';
 import { breakOff, first, serveFile, startProxy, startServer, startTunnel, type TestServer } from './model-server';
 import { randomImage } from './models';
 import { writeSmallModel } from './small-model';
@@ -373,6 +375,36 @@ test.each([
     message: expect.stringMatching(/has [02] checkpoints \(\.index\): expected one/),
   });
   expect(downloads()).toEqual([]);
+});
+
+test.each<[string, () => Buffer, RegExp]>([
+  [
+    'with a name that leads elsewhere',
+    () => tarHeader('../escaped.index', '0'),
+    /path contains '\.\.'|has 0 checkpoints/,
+  ],
+  ['with a name that begins at the root', () => tarHeader(path.join(root, 'escaped.index'), '0'), /absolute path/],
+  [
+    'with a link to elsewhere',
+    () => tarHeader('m.index', '0', '2', path.join(root, 'escaped.index')),
+    /has 0 checkpoints/,
+  ],
+  ['that would unpack to 8 GB', () => tarHeader('m.data-00000-of-00001', '77777777777'), /unpack/],
+  ['that is cut', () => Buffer.concat([tarHeader('m.index', '10000'), Buffer.alloc(512)]), /cannot be unpacked/],
+  ['that is none', () => Buffer.from('no archive'), /cannot be unpacked|has 0 checkpoints/],
+])('a .tar.gz %s is refused, and leaves nothing', async (_, make, message) => {
+  const bytes = zlib.gzipSync(Buffer.concat([make(), Buffer.alloc(1024)]));
+  server = await startServer({ '/m.tar.gz': serveFile(bytes) });
+  const facts = { unpack: 'tar.gz', size: bytes.length, sha256: sha256(bytes) };
+  publish(`http://127.0.0.1:${server.port}/m.tar.gz`, facts);
+  const before = readdirSync(root);
+  await expect(pullWeights('small')).rejects.toMatchObject({
+    code: 'ERR_INVALID_WEIGHTS',
+    message: expect.stringMatching(message),
+  });
+  expect(downloads()).toEqual([]);
+  expect(readdirSync(root)).toEqual([...before, path.basename(cache)].sort());
+  expect(readdirSync(cache)).toEqual(['downloads']);
 });
 
 describe('the command line', () => {
