@@ -87,14 +87,17 @@ export async function readPickle(
 /** Instructions by their byte. Those missing do not exist. */
 type Instructions = Readonly<Record<string, (machine: PickleMachine) => void>>;
 
+/** STOP, a full stop. */
+const stop = 0x2e;
+
 function unpickle(bytes: Buffer, name: string, rules: PickleRules): Unpickled {
   const machine = new PickleMachine(bytes, name, rules);
   for (let count = 0; count < mostInstructions; count++) {
-    const code = String.fromCharCode(machine.take(1)[0] as number);
-    if (code === '.') return { value: machine.pop(), end: machine.at };
-    const instruction = Object.hasOwn(instructions, code) ? instructions[code] : undefined;
+    const code = machine.byte();
+    if (code === stop) return { value: machine.pop(), end: machine.at };
+    const instruction = instructionsByCode.get(code);
     if (instruction === undefined) {
-      throw machine.invalid(`has an instruction that does not exist: 0x${code.charCodeAt(0).toString(16)}`);
+      throw machine.invalid(`has an instruction that does not exist: 0x${code.toString(16)}`);
     }
     instruction(machine);
   }
@@ -126,6 +129,13 @@ class PickleMachine {
   unsafe(what: string): DeepLabError {
     const advice = 'only tensors are read, as torch.save(model.state_dict(), file) writes them';
     return new DeepLabError('ERR_UNSAFE_WEIGHTS', `${this.#name} asks for ${what}, which is never called: ${advice}`);
+  }
+
+  byte(): number {
+    const byte = this.#bytes[this.at];
+    if (byte === undefined) throw new PickleEnds();
+    this.at++;
+    return byte;
   }
 
   take(length: number): Buffer {
@@ -313,7 +323,7 @@ const instructions: Instructions = {
   F: (m) => m.push(m.float()),
   I: (m) => m.push(m.decimal()),
   J: (m) => m.push(m.take(4).readInt32LE()),
-  K: (m) => m.push(m.take(1)[0]),
+  K: (m) => m.push(m.byte()),
   L: (m) => m.push(m.decimal()),
   M: (m) => m.push(m.take(2).readUInt16LE()),
   N: (m) => m.push(null),
@@ -325,7 +335,7 @@ const instructions: Instructions = {
   },
   S: (m) => m.push(m.quoted()),
   T: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
-  U: (m) => m.push(m.take(m.take(1)[0] as number).toString()),
+  U: (m) => m.push(m.take(m.byte()).toString()),
   V: (m) => m.push(m.line('latin1').replace(/\\u([0-9a-f]{4})/g, (_, hex: string) => fromHex(hex))),
   X: (m) => m.push(m.take(m.take(4).readUInt32LE()).toString()),
   a: (m) => m.append([m.pop()]),
@@ -339,7 +349,7 @@ const instructions: Instructions = {
   '}': (m) => m.pushContainer(new Map()),
   e: (m) => m.append(m.popToMark()),
   g: (m) => m.recall(Number(m.decimal())),
-  h: (m) => m.recall(m.take(1)[0] as number),
+  h: (m) => m.recall(m.byte()),
   i: (m) => {
     throw m.unsafe(`an object of ${m.line()}.${m.line()}`);
   },
@@ -350,7 +360,7 @@ const instructions: Instructions = {
     throw m.unsafe(`an object of ${named(m.popToMark()[0])}`);
   },
   p: (m) => void m.memo.set(Number(m.decimal()), m.top()),
-  q: (m) => void m.memo.set(m.take(1)[0] as number, m.top()),
+  q: (m) => void m.memo.set(m.byte(), m.top()),
   r: (m) => void m.memo.set(m.take(4).readUInt32LE(), m.top()),
   s: (m) => {
     const value = m.pop();
@@ -362,7 +372,7 @@ const instructions: Instructions = {
   G: (m) => m.push(m.take(8).readDoubleBE()),
   // Protocol 2.
   '\x80': (m) => {
-    const protocol = m.take(1)[0] as number;
+    const protocol = m.byte();
     if (protocol > 5) throw m.invalid(`is pickled by protocol ${protocol}: expected 0 to 5`);
   },
   '\x81': (m) => {
@@ -377,13 +387,13 @@ const instructions: Instructions = {
   '\x87': tuple(3),
   '\x88': (m) => m.push(true),
   '\x89': (m) => m.push(false),
-  '\x8a': (m) => m.push(m.long(m.take(1)[0] as number)),
+  '\x8a': (m) => m.push(m.long(m.byte())),
   '\x8b': (m) => m.push(m.long(m.take(4).readUInt32LE())),
   // Protocol 3.
   B: (m) => m.pushContainer(Uint8Array.from(m.take(m.take(4).readUInt32LE()))),
-  C: (m) => m.pushContainer(Uint8Array.from(m.take(m.take(1)[0] as number))),
+  C: (m) => m.pushContainer(Uint8Array.from(m.take(m.byte()))),
   // Protocol 4.
-  '\x8c': (m) => m.push(m.take(m.take(1)[0] as number).toString()),
+  '\x8c': (m) => m.push(m.take(m.byte()).toString()),
   '\x8d': (m) => m.push(m.take(m.length8()).toString()),
   '\x8e': (m) => m.pushContainer(Uint8Array.from(m.take(m.length8()))),
   '\x8f': (m) => m.pushContainer(new Set()),
@@ -403,3 +413,5 @@ const instructions: Instructions = {
   // Protocol 5; its buffers outside of the pickle have none to be in.
   '\x96': (m) => m.pushContainer(Uint8Array.from(m.take(m.length8()))),
 };
+
+const instructionsByCode = new Map(Object.entries(instructions).map(([code, run]) => [code.charCodeAt(0), run]));
