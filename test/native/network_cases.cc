@@ -7,7 +7,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "comparison.h"
 #include "device_run.h"
-#include "graph/deeplab_v2.h"
+#include "graph/deeplab.h"
 #include "graph/passes.h"
 #include "graph/scales.h"
 #include "random_network.h"
@@ -44,9 +44,9 @@ Result<Expected> expected_of(const Comparison& comparison, const NetworkCase& te
   if (!compiled.ok()) return compiled.status();
   auto outputs = compiled->run(pixels);
   if (!outputs.ok()) return outputs.status();
-  Activation logits{compiled->logits, {outputs->logits(), outputs->logits() + compiled->logits.elements()}};
+  ReferenceTensor logits{compiled->logits, {outputs->logits(), outputs->logits() + compiled->logits.elements()}};
   if (test.in_float64) {
-    auto reference = reference_logits(test.plain(), *weights, test.image, pixels.data());
+    auto reference = reference_logits(test.plain(), *weights, test.image, {pixels.data(), nullptr, nullptr});
     if (!reference.ok()) return reference.status();
     logits = std::move(*reference);
   }
@@ -97,9 +97,9 @@ void compare_passes(Comparison& comparison, const std::string& name, const Graph
     auto weights = random_weights(graph, seed);
     if (!weights.ok()) return weights.status();
     const std::vector<uint8_t> pixels = random_pixels(image, seed + 1);
-    auto plain = reference_logits(graph, **weights, image, pixels.data());
+    auto plain = reference_logits(graph, **weights, image, {pixels.data(), nullptr, nullptr});
     if (!plain.ok()) return plain.status();
-    auto optimized = reference_logits(optimize(graph), **weights, image, pixels.data());
+    auto optimized = reference_logits(optimize(graph), **weights, image, {pixels.data(), nullptr, nullptr});
     if (!optimized.ok()) return optimized.status();
     std::vector<double> difference(plain->values.size());
     for (size_t i = 0; i < difference.size(); ++i) difference[i] = plain->values[i] - optimized->values[i];
@@ -181,11 +181,11 @@ void add_convolutions(CaseList& list) {
     }
   }
   const ConvCase plain{"", 20, 21, {3, 1, 1, 1}};
-  list.add("conv 3x3, no ReLU", conv_graph(plain, {true, false, false}), {1, 3, 13, 11});
-  list.add("conv 3x3, bias", conv_graph(plain, {false, true, true}), {1, 3, 13, 11});
-  list.add("conv 3x3, bias, no ReLU", conv_graph(plain, {false, true, false}), {1, 3, 13, 11});
-  list.add("conv 3x3, bias and batch norm", conv_graph(plain, {true, true, true}), {1, 3, 13, 11});
-  list.add("conv 3x3, neither", conv_graph(plain, {false, false, false}), {1, 3, 13, 11});
+  list.add("conv 3x3, no ReLU", conv_graph(plain, {true, false, Activation::kNone}), {1, 3, 13, 11});
+  list.add("conv 3x3, bias", conv_graph(plain, {false, true}), {1, 3, 13, 11});
+  list.add("conv 3x3, bias, no ReLU", conv_graph(plain, {false, true, Activation::kNone}), {1, 3, 13, 11});
+  list.add("conv 3x3, bias and batch norm", conv_graph(plain, {true, true}), {1, 3, 13, 11});
+  list.add("conv 3x3, neither", conv_graph(plain, {false, false, Activation::kNone}), {1, 3, 13, 11});
 }
 
 // A bottleneck: 1x1, 3x3, 1x1, the residual and ReLU in the last.
@@ -195,7 +195,7 @@ Graph residual_graph(int channels, int inner, int rate, int blocks) {
   for (int block = 0; block < blocks; ++block) {
     NodeId y = network.conv(x, inner);
     y = network.conv(y, inner, {3, 1, rate, rate});
-    x = network.add(network.conv(y, channels, {1}, {true, false, false}), x);
+    x = network.add(network.conv(y, channels, {1}, {true, false, Activation::kNone}), x);
   }
   return network.finish(x);
 }
@@ -209,8 +209,8 @@ void add_residuals(CaseList& list) {
 void add_pooling(CaseList& list) {
   for (size_t rule = 0; rule < 3; ++rule) {
     NetworkAround network(plain_config(kClasses));
-    const NodeId x = network.conv(network.input(), 20, {1}, {true, false, false});
-    const Graph graph = network.finish(network.max_pool(x, kRules[rule]));
+    const NodeId x = network.conv(network.input(), 20, {1}, {true, false, Activation::kNone});
+    const Graph graph = network.finish(network.max_pool(x, {3, 2, 1, 1, kRules[rule]}));
     for (const Shape& image : {Shape{2, 3, 17, 23}, Shape{1, 3, 16, 20}, Shape{1, 3, 1, 2}, Shape{1, 3, 2, 3}}) {
       list.add(std::string("max pool ") + kRuleNames[rule], graph, image);
     }
@@ -232,8 +232,7 @@ void add_aspp(CaseList& list) {
   list.add("ASPP 1 2, 256 classes", aspp_graph(20, {1, 2}, 256), {1, 3, 12, 10});
   list.add_passes("passes: ASPP as a matrix product", aspp_graph(20, {6, 12, 18, 24}, 3), {1, 3, 33, 41});
   list.add_passes("passes: residual and ReLU", residual_graph(20, 8, 2, 3), {1, 3, 9, 31});
-  list.add_passes("passes: bias and batch norm", conv_graph({"", 20, 21, {3, 2, 1, 1}}, {true, true, true}),
-                  {1, 3, 13, 11});
+  list.add_passes("passes: bias and batch norm", conv_graph({"", 20, 21, {3, 2, 1, 1}}, {true, true}), {1, 3, 13, 11});
 }
 
 Graph input_graph(const ModelConfig& config) {
@@ -307,7 +306,7 @@ std::vector<Case> network_cases() {
     config.stride_placement = stride;
     config.pool_padding = rule;
     config.stem_padding = rule == PaddingRule::kSame ? rule : PaddingRule::kFloor;
-    return build_deeplab_v2(config);
+    return build_deeplab(config);
   };
   const std::vector<int> aspp = {6, 12, 18, 24};
   constexpr auto kFloor = PaddingRule::kFloor, kCeil = PaddingRule::kCeil, kSame = PaddingRule::kSame;

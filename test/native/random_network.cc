@@ -59,12 +59,20 @@ class Writer {
   std::vector<float> values_;
 };
 
+// v2's branches, VGG-16's fc8, v3's classifier.
+bool is_to_classes(const std::string& weight) {
+  const bool branch = starts_with(weight, "aspp.branches.") && std::count(weight.begin(), weight.end(), '.') == 3;
+  return branch || ends_with(weight, ".fc8.weight") || weight == "classifier.weight";
+}
+
 void add_conv(const Conv2d& conv, Writer& writer) {
   const Window& window = conv.window;
-  const double fan_in = static_cast<double>(conv.in_channels) * window.kernel * window.kernel;
-  const bool to_classes = starts_with(conv.weight, "aspp.");
-  const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * (to_classes ? 0.5 : 1));
-  writer.add(conv.weight, {conv.out_channels, conv.in_channels, window.kernel, window.kernel}, -bound, bound);
+  const double fan_in = static_cast<double>(conv.depth()) * window.kernel * window.kernel;
+  // What a residual block adds is small: if batch norm does not see to it, the kernel does.
+  const bool ends_block = !conv.bias.empty() && ends_with(conv.weight, ".conv3.weight");
+  const double scale = ends_block ? 0.2 : is_to_classes(conv.weight) ? 0.5 : 1;
+  const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * scale);
+  writer.add(conv.weight, {conv.out_channels, conv.depth(), window.kernel, window.kernel}, -bound, bound);
   if (!conv.bias.empty()) writer.add(conv.bias, {conv.out_channels}, -0.5f, 0.5f);
 }
 
@@ -135,15 +143,18 @@ ModelConfig plain_config(int classes) {
   return config;
 }
 
-ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates) {
+ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates,
+                           const std::string& architecture) {
   ModelConfig config = plain_config(classes);
-  config.architecture = "deeplab_v2";
+  config.architecture = architecture;
+  config.aspp_fusion = architecture == "deeplab_v3" ? AsppFusion::kConcat : AsppFusion::kSum;
+  config.batch_norm = backbone != "vgg16";
   config.backbone = backbone;
   config.aspp_rates = rates;
   return config;
 }
 
-NetworkAround::NetworkAround(const ModelConfig& config) : classes_(static_cast<int>(config.classes.size())) {
+NetworkAround::NetworkAround(const ModelConfig& config) : config_(config) {
   image_ = append("image", Image{}, {}, 3);
   input_ = append("normalize", Normalize{config}, {image_}, 3);
 }
@@ -153,36 +164,68 @@ NodeId NetworkAround::append(const std::string& name, Op op, std::vector<NodeId>
   return graph_.add(name, std::move(op), std::move(inputs));
 }
 
+NodeId NetworkAround::activate(NodeId x, Activation activation) {
+  return append(next_name("activation"), Activate{activation}, {x}, channels_[x]);
+}
+
 NodeId NetworkAround::conv(NodeId x, int out_channels, const Window& window, const ConvParts& parts) {
   const std::string name = next_name("conv");
-  Conv2d op{name + ".weight", channels_[x], out_channels, window, parts.bias ? name + ".bias" : "",
-            std::nullopt,     false,        false};
+  Conv2d op;
+  op.weight = name + ".weight";
+  op.in_channels = channels_[x];
+  op.out_channels = out_channels;
+  op.window = window;
+  op.depthwise = parts.depthwise;
+  if (parts.bias) op.bias = name + ".bias";
   x = append(name, std::move(op), {x}, out_channels);
   if (parts.batch_norm) x = append(name + ".bn", BatchNorm{name + ".bn", 1e-5f, out_channels}, {x}, out_channels);
-  if (parts.relu) x = append(name + ".relu", Relu{}, {x}, out_channels);
-  return x;
+  return parts.activation == Activation::kNone ? x : activate(x, parts.activation);
 }
 
-NodeId NetworkAround::max_pool(NodeId x, PaddingRule rule) {
-  return append(next_name("pool"), MaxPool{{3, 2, 1, 1, rule}}, {x}, channels_[x]);
+NodeId NetworkAround::max_pool(NodeId x, const Window& window) {
+  return append(next_name("pool"), MaxPool{window}, {x}, channels_[x]);
 }
 
-NodeId NetworkAround::add(NodeId x, NodeId shortcut) {
-  const std::string name = next_name("add");
-  const NodeId sum = append(name, Add{}, {x, shortcut}, channels_[x]);
-  return append(name + ".relu", Relu{}, {sum}, channels_[x]);
+NodeId NetworkAround::average_pool(NodeId x, const Window& window) {
+  return append(next_name("pool"), AveragePool{window}, {x}, channels_[x]);
 }
 
-Graph NetworkAround::finish(NodeId x, const std::vector<int>& rates) {
+NodeId NetworkAround::global_average_pool(NodeId x) {
+  return append(next_name("pool"), GlobalAveragePool{}, {x}, channels_[x]);
+}
+
+NodeId NetworkAround::concat(const std::vector<NodeId>& inputs) {
+  int channels = 0;
+  for (const NodeId input : inputs) channels += channels_[input];
+  return append(next_name("concat"), Concat{}, inputs, channels);
+}
+
+NodeId NetworkAround::add(NodeId x, NodeId shortcut, Activation activation) {
+  const NodeId sum = append(next_name("add"), Add{}, {x, shortcut}, channels_[x]);
+  return activation == Activation::kNone ? sum : activate(sum, activation);
+}
+
+NodeId NetworkAround::logits(NodeId x, const std::vector<int>& rates) {
   std::vector<NodeId> branches;
   for (size_t i = 0; i < std::max<size_t>(rates.size(), 1); ++i) {
-    const std::string name = "aspp.branches." + std::to_string(i);
-    const Window window = rates.empty() ? Window{} : Window{3, 1, rates[i], rates[i]};
-    Conv2d op{name + ".weight", channels_[x], classes_, window, name + ".bias", std::nullopt, false, false};
-    branches.push_back(append(name, std::move(op), {x}, classes_));
+    const std::string name = "aspp.branches." + std::to_string(graph_.nodes.size());
+    Conv2d op;
+    op.weight = name + ".weight";
+    op.in_channels = channels_[x];
+    op.out_channels = classes();
+    if (!rates.empty()) op.window = {3, 1, rates[i], rates[i]};
+    op.bias = name + ".bias";
+    branches.push_back(append(name, std::move(op), {x}, classes()));
   }
-  const NodeId logits = append("aspp", Add{}, branches, classes_);
-  append("head", SegmentationHead{}, {logits, input_, image_}, classes_);
+  return append(next_name("aspp"), Add{}, branches, classes());
+}
+
+NodeId NetworkAround::fuse(FuseRule rule, const std::vector<NodeId>& logits) {
+  return append(next_name("fuse"), FuseLogits{rule, std::vector<bool>(logits.size(), false)}, logits, classes());
+}
+
+Graph NetworkAround::finish_logits(NodeId logits) {
+  append("head", SegmentationHead{config_}, {logits, image_}, classes());
   return graph_;
 }
 

@@ -39,8 +39,9 @@ std::vector<uint8_t> random_picture(const Shape& image, uint64_t seed);
 // RGB from 0 to 1 with ImageNet's mean and standard deviation, the published CRF.
 ModelConfig plain_config(int classes);
 
-// DeepLab v2 as plain_config has it.
-ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates = {6, 12, 18, 24});
+// DeepLab as plain_config has it.
+ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates = {6, 12, 18, 24},
+                           const std::string& architecture = "deeplab_v2");
 
 // Builds a network around the operation under test: normalised image -> ... -> sum of dilated convolutions -> head.
 class NetworkAround {
@@ -50,7 +51,8 @@ class NetworkAround {
   struct ConvParts {
     bool batch_norm = true;
     bool bias = false;
-    bool relu = true;
+    Activation activation = Activation::kRelu;
+    bool depthwise = false;
   };
 
   NodeId input() const { return input_; }
@@ -58,19 +60,27 @@ class NetworkAround {
   NodeId conv(NodeId x, int out_channels, const Window& window = {}) {
     return conv(x, out_channels, window, ConvParts{});
   }
-  NodeId max_pool(NodeId x, PaddingRule rule);
-  // relu(x + shortcut)
-  NodeId add(NodeId x, NodeId shortcut);
+  NodeId max_pool(NodeId x, const Window& window);
+  NodeId average_pool(NodeId x, const Window& window);
+  NodeId global_average_pool(NodeId x);
+  NodeId concat(const std::vector<NodeId>& inputs);
+  // activation(x + shortcut)
+  NodeId add(NodeId x, NodeId shortcut, Activation activation = Activation::kRelu);
   // A branch for each atrous rate; one 1x1 branch where there is none.
-  Graph finish(NodeId x, const std::vector<int>& rates = {});
+  NodeId logits(NodeId x, const std::vector<int>& rates = {});
+  NodeId fuse(FuseRule rule, const std::vector<NodeId>& logits);
+  Graph finish_logits(NodeId logits);
+  Graph finish(NodeId x, const std::vector<int>& rates = {}) { return finish_logits(logits(x, rates)); }
 
  private:
   std::string next_name(const char* what) { return what + std::to_string(graph_.nodes.size()); }
   NodeId append(const std::string& name, Op op, std::vector<NodeId> inputs, int channels);
+  NodeId activate(NodeId x, Activation activation);
+  int classes() const { return static_cast<int>(config_.classes.size()); }
 
   Graph graph_;
   std::vector<int> channels_;  // of every node
-  int classes_;
+  ModelConfig config_;
   NodeId image_, input_;
 };
 

@@ -7,7 +7,7 @@
 
 #include "comparison.h"
 #include "device_run.h"
-#include "graph/deeplab_v2.h"
+#include "graph/deeplab.h"
 #include "graph/passes.h"
 #include "random_network.h"
 
@@ -115,7 +115,7 @@ Result<int> cancelled(const Loaded& loaded, const Shape& image) {
   if (!before.ok()) return before.status();
   const std::atomic<bool> stop{true};
   Outputs outputs(image, compiled->logits);
-  const Status status = compiled->executable->run({picture.data(), nullptr}, outputs.view(), stop);
+  const Status status = compiled->executable->run({picture.data(), nullptr, nullptr}, outputs.view(), stop);
   auto after = compiled->run(picture);
   if (!after.ok()) return after.status();
   return (status.code() == Code::kAborted ? 0 : 1) + (*after == *before ? 0 : 1);
@@ -154,7 +154,7 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
     const Zeros pixels(large.elements()), labels(kSide * kSide);
     if (pixels.data() == nullptr || labels.data() == nullptr) return error(Code::kInternal, "no address space");
     const std::atomic<bool> go_on{false};
-    status = (*compiled)->run({pixels.data(), nullptr}, {labels.data(), nullptr, nullptr}, go_on);
+    status = (*compiled)->run({pixels.data(), nullptr, nullptr}, {labels.data(), nullptr, nullptr}, go_on);
   }
   auto after = small->run(picture);
   if (!after.ok()) return after.status();
@@ -168,10 +168,10 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
 Graph small_graph() {
   NetworkAround network(plain_config(21));
   NodeId x = network.conv(network.input(), 64, {7, 2, 1, 3});
-  x = network.max_pool(x, PaddingRule::kCeil);
+  x = network.max_pool(x, {3, 2, 1, 1, PaddingRule::kCeil});
   for (const int rate : {1, 2}) {
     const NodeId y = network.conv(network.conv(x, 20), 20, {3, 1, rate, rate});
-    x = network.add(network.conv(y, 64, {1}, {true, false, false}), x);
+    x = network.add(network.conv(y, 64, {1}, {true, false, Activation::kNone}), x);
   }
   return network.finish(x, {6, 12, 18, 24});
 }
@@ -228,7 +228,7 @@ std::vector<Case> run_cases() {
   };
   const std::vector<Shape> few = {{1, 3, 33, 41}, {2, 4, 25, 30}, {5, 3, 17, 17}};
   const std::vector<Shape> more = {{4, 3, 129, 97}, {2, 4, 200, 150}, {8, 3, 65, 65}};
-  const Graph network = build_deeplab_v2(network_config("resnet50", 21));
+  const Graph network = build_deeplab(network_config("resnet50", 21));
   for (const auto& [name, check] : checks) {
     add(std::string("runs: ") + name, true, small_graph(), few, check);
     add(std::string("ResNet-50 runs: ") + name, false, network, more, check);

@@ -12,7 +12,7 @@ namespace deeplab::cuda {
 // Channels in memory come in eights, the last ones zero: tensor cores take 16 bytes at once.
 constexpr int64_t kChannelMultiple = 8;
 
-// y = relu(conv(x) + bias + residual), all of the precision's element type, activations NHWC, the kernel
+// y = activation(conv(x) + bias + residual), all of the precision's element type, activations NHWC, the kernel
 // [out,kernel,kernel,in], the bias [out]; sums in f32.
 struct ConvSpec {
   Precision precision = Precision::kF16;
@@ -32,7 +32,7 @@ struct ConvSpec {
   int64_t padding_left = 0;
   int64_t padding_right = 0;
   bool residual = false;
-  bool relu = false;
+  Activation activation = Activation::kNone;
 };
 
 // A name for all that is in it.

@@ -71,7 +71,8 @@ class OperationChain {
     return pointwise(CUDNN_POINTWISE_ADD, input, &other);
   }
 
-  Status relu() { return pointwise(CUDNN_POINTWISE_RELU_FWD, kept_.size() - 1, nullptr); }
+  // ReLU, with the upper bound that `spec` says.
+  Status activate() { return pointwise(CUDNN_POINTWISE_RELU_FWD, kept_.size() - 1, nullptr); }
 
   Result<Descriptor> finish() {
     std::vector<cudnnBackendDescriptor_t> operations;
@@ -108,10 +109,14 @@ class OperationChain {
   }
 
   Status pointwise(cudnnPointwiseMode_t mode, size_t input, const size_t* other) {
-    DEEPLAB_RETURN_IF_ERROR(keep(Builder(&cudnn_, CUDNN_BACKEND_POINTWISE_DESCRIPTOR)
-                                     .set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, &mode)
-                                     .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT)
-                                     .finalize()));
+    Builder description(&cudnn_, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    description.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, &mode)
+        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+    if (mode == CUDNN_POINTWISE_RELU_FWD && spec_.activation == Activation::kRelu6) {
+      constexpr double kSix = 6;
+      description.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, CUDNN_TYPE_DOUBLE, &kSix);
+    }
+    DEEPLAB_RETURN_IF_ERROR(keep(description.finalize()));
     const size_t how = kept_.size() - 1;
     DEEPLAB_RETURN_IF_ERROR(keep_output());
     Builder builder(&cudnn_, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
@@ -210,14 +215,15 @@ Result<Descriptor> device_properties(const Cudnn& cudnn, cudnnHandle_t handle) {
 
 Result<Descriptor> convolution_graph(const Cudnn& cudnn, const ConvSpec& spec) {
   OperationChain chain(cudnn, spec);
-  chain.expect(2 + (spec.residual ? 1 : 0) + (spec.relu ? 1 : 0));
+  const bool activates = spec.activation != Activation::kNone;
+  chain.expect(2 + (spec.residual ? 1 : 0) + (activates ? 1 : 0));
   DEEPLAB_RETURN_IF_ERROR(chain.convolve());
   if (spec.residual) {
     DEEPLAB_RETURN_IF_ERROR(chain.add(kResidual, element_type(spec.precision),
                                       {spec.n, spec.out_channels, spec.out_height, spec.out_width}));
   }
   DEEPLAB_RETURN_IF_ERROR(chain.add(kBias, element_type(spec.precision), {1, spec.out_channels, 1, 1}));
-  if (spec.relu) DEEPLAB_RETURN_IF_ERROR(chain.relu());
+  if (activates) DEEPLAB_RETURN_IF_ERROR(chain.activate());
   return chain.finish();
 }
 
