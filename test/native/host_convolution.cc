@@ -1,7 +1,6 @@
 #include "host_convolution.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "backend/cpu/parallel.h"
@@ -59,15 +58,10 @@ class HostConvolution : public Convolution {
             }
           }
           if (residual != nullptr) sum += to_float(residual[pixel * out + o]);
-          output[pixel * out + o] = from_float<T>(activated(sum));
+          output[pixel * out + o] = from_float<T>(spec_.relu ? std::max(sum, 0.0f) : sum);
         }
       }
     });
-  }
-
-  float activated(float sum) const {
-    if (spec_.activation == Activation::kNone) return sum;
-    return std::min(std::max(sum, 0.0f), spec_.activation == Activation::kRelu6 ? 6.0f : INFINITY);
   }
 
   // In eight sums, which the compiler keeps in a vector.

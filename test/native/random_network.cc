@@ -65,12 +65,20 @@ bool is_to_classes(const std::string& weight) {
   return branch || ends_with(weight, ".fc8.weight") || weight == "classifier.weight";
 }
 
+// What a residual block adds is small: batch norm sees to it, or the kernel that it is folded into. Of MobileNetV2 all
+// blocks are, or most values would be beyond ReLU6's bound, where the network multiplies every rounding.
+float scale_of(const std::string& layer) {
+  if (ends_with(layer, ".bn3") || ends_with(layer, ".conv3.weight")) return 0.2f;
+  return starts_with(layer, "blocks.") && layer.find(".project.") != std::string::npos ? 0.5f : 1.0f;
+}
+
 void add_conv(const Conv2d& conv, Writer& writer) {
   const Window& window = conv.window;
   const double fan_in = static_cast<double>(conv.depth()) * window.kernel * window.kernel;
-  // What a residual block adds is small: if batch norm does not see to it, the kernel does.
-  const bool ends_block = !conv.bias.empty() && ends_with(conv.weight, ".conv3.weight");
-  const double scale = ends_block ? 0.2 : is_to_classes(conv.weight) ? 0.5 : 1;
+  const bool folded = !conv.bias.empty();
+  double scale = folded ? scale_of(conv.weight) : 1;
+  if (is_to_classes(conv.weight)) scale = 0.5;
+  if (starts_with(conv.weight, "wide")) scale = 4;
   const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * scale);
   writer.add(conv.weight, {conv.out_channels, conv.depth(), window.kernel, window.kernel}, -bound, bound);
   if (!conv.bias.empty()) writer.add(conv.bias, {conv.out_channels}, -0.5f, 0.5f);
@@ -78,7 +86,7 @@ void add_conv(const Conv2d& conv, Writer& writer) {
 
 void add_batch_norm(const BatchNorm& norm, Writer& writer) {
   const Dims dims{norm.channels};
-  const float scale = ends_with(norm.name, ".bn3") ? 0.2f : 1.0f;  // what a residual block adds is small
+  const float scale = scale_of(norm.name);
   writer.add(norm.name + ".weight", dims, 0.5f * scale, 1.5f * scale);
   writer.add(norm.name + ".bias", dims, -0.1f, 0.1f);
   writer.add(norm.name + ".running_mean", dims, -0.1f, 0.1f);
@@ -100,6 +108,26 @@ Result<std::shared_ptr<const Safetensors>> random_weights(const Graph& graph, ui
     if (const auto* norm = std::get_if<BatchNorm>(&node.op)) add_batch_norm(*norm, writer);
   }
   return writer.finish();
+}
+
+std::vector<float> random_logits(const Graph& graph, const Shape& image, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> logits;
+  for (const Node& node : graph.nodes) {
+    const auto* given = std::get_if<GivenLogits>(&node.op);
+    if (given == nullptr) continue;
+    logits.resize(image.n * given->classes * given->height * given->width);
+    std::generate(logits.begin(), logits.end(), [&] { return 8 * random.unit() - 4; });
+  }
+  return logits;
+}
+
+Graph given_graph(const ModelConfig& config, int height, int width) {
+  Graph graph;
+  const NodeId image = graph.add("image", Image{}, {});
+  const NodeId logits = graph.add("logits", GivenLogits{static_cast<int>(config.classes.size()), height, width}, {});
+  graph.add("head", SegmentationHead{config}, {logits, image});
+  return graph;
 }
 
 std::vector<uint8_t> random_pixels(const Shape& image, uint64_t seed) {
@@ -169,7 +197,8 @@ NodeId NetworkAround::activate(NodeId x, Activation activation) {
 }
 
 NodeId NetworkAround::conv(NodeId x, int out_channels, const Window& window, const ConvParts& parts) {
-  const std::string name = next_name("conv");
+  // Wide enough to meet the upper bound of ReLU6.
+  const std::string name = next_name(parts.activation == Activation::kRelu6 ? "wide" : "conv");
   Conv2d op;
   op.weight = name + ".weight";
   op.in_channels = channels_[x];

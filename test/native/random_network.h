@@ -31,6 +31,11 @@ uint64_t seed_of(uint64_t seed, const std::string& name);
 // near one, so that activations neither die nor explode on the way through.
 Result<std::shared_ptr<const Safetensors>> random_weights(const Graph& graph, uint64_t seed);
 
+// Logits of a graph with GivenLogits; empty for others.
+std::vector<float> random_logits(const Graph& graph, const Shape& image, uint64_t seed);
+// Only a head, on logits that a run is given.
+Graph given_graph(const ModelConfig& config, int height, int width);
+
 // uint8 [N,H,W,channels], plain noise.
 std::vector<uint8_t> random_pixels(const Shape& image, uint64_t seed);
 // The same with regions of a colour each, so that a bilateral kernel finds neighbours.
@@ -56,6 +61,7 @@ class NetworkAround {
   };
 
   NodeId input() const { return input_; }
+  int channels(NodeId x) const { return channels_[x]; }
   NodeId conv(NodeId x, int out_channels, const Window& window, const ConvParts& parts);
   NodeId conv(NodeId x, int out_channels, const Window& window = {}) {
     return conv(x, out_channels, window, ConvParts{});

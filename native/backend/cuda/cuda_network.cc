@@ -28,11 +28,32 @@ size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   return shape.n * shape.h * shape.w * stored_channels(op, shape, precision) * element;
 }
 
+bool is_relu6(const Op& op) {
+  const auto* conv = std::get_if<Conv2d>(&op);
+  return conv != nullptr && !conv->depthwise && conv->activation == Activation::kRelu6;
+}
+
+// For each node, whether it leaves ReLU6's upper bound to its readers: a depthwise convolution is our own kernel, to
+// which that costs nothing, and all that MobileNetV2 has behind such a layer. By itself it costs a pass over the
+// memory.
+std::vector<bool> bounded_by_readers(const Graph& graph) {
+  std::vector<bool> result;
+  for (const Node& node : graph.nodes) result.push_back(is_relu6(node.op));
+  for (const Node& node : graph.nodes) {
+    const auto* conv = std::get_if<Conv2d>(&node.op);
+    if (conv != nullptr && conv->depthwise) continue;
+    for (const NodeId input : node.inputs) result[input] = false;
+  }
+  return result;
+}
+
 // One overload for each operation that can stand in an optimized graph.
 struct CompileStep {
   const LayerCompiler& compiler;
   const Graph& graph;
   const std::vector<Shape>& shapes;
+  const std::vector<bool>& bounded_by_readers;
+  const NodeId id;
   const Node& node;
   const Shape& output;
 
@@ -50,8 +71,13 @@ struct CompileStep {
   Result<Step> operator()(const Image&) const { return Step{"input", 0, false, 0, nullptr}; }
   Result<Step> operator()(const Normalize& op) const { return compile_normalize(compiler, op, input(0)); }
   Result<Step> operator()(const Conv2d& op) const {
-    if (op.depthwise) return compile_depthwise(compiler, op, input(0), in_channels(), output);
-    return compile_convolution(compiler, node.name, op, input(0), in_channels(), output);
+    if (op.depthwise) {
+      const bool bounds_input = bounded_by_readers[node.inputs[0]];
+      return compile_depthwise(compiler, op, input(0), in_channels(), output, bounds_input);
+    }
+    auto step = compile_convolution(compiler, node.name, op, input(0), in_channels(), output);
+    if (!step.ok() || !is_relu6(op) || bounded_by_readers[id]) return step;
+    return bounded(compiler, std::move(*step), output);
   }
   Result<Step> operator()(const MaxPool& op) const {
     return compile_max_pool(compiler, op, input(0), in_channels(), output);
@@ -119,10 +145,12 @@ Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Graph& graph, con
     DEEPLAB_RETURN_IF_ERROR(check_device_memory(least - device_->arena.size(), kPurpose));
   }
   const LayerCompiler compiler{*convolutions_, *weights_, precision_, device_->compute.get()};
+  const std::vector<bool> by_readers = bounded_by_readers(graph);
   CompiledNetwork network;
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
     const Node& node = graph.nodes[id];
-    auto step = std::visit(CompileStep{compiler, graph, *shapes, node, (*shapes)[id]}, node.op);
+    auto step = std::visit(
+        CompileStep{compiler, graph, *shapes, by_readers, static_cast<NodeId>(id), node, (*shapes)[id]}, node.op);
     if (!step.ok()) return step.status();
     bytes.scratch[id] = step->scratch_bytes;
     network.reads_pixels = network.reads_pixels || std::holds_alternative<Normalize>(node.op);

@@ -210,7 +210,7 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const std::strin
   spec.padding_left = horizontal.padding_before;
   spec.padding_right = horizontal.padding_after;
   spec.residual = op.residual;
-  spec.activation = op.activation;
+  spec.relu = op.activation != Activation::kNone;
   return convolution_step(compiler, name, op, spec);
 }
 

@@ -65,7 +65,7 @@ struct LayerCompiler {
 };
 
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image);
-// `in_channels` as they are in memory, here and below. Not for a depthwise one.
+// `in_channels` as they are in memory, here and below. Not for a depthwise one. Of ReLU6 it is the lower bound alone.
 Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
                                  const Shape& input, int64_t in_channels, const Shape& output);
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
@@ -76,8 +76,11 @@ Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd
                                  const Shape& output);
 Step compile_given_logits(const Shape& output);
 
+// Depthwise. `bounds_input`: of ReLU6 before it, it is this one that does the upper bound, as it reads.
 Result<Step> compile_depthwise(const LayerCompiler& compiler, const Conv2d& op, const Shape& input, int64_t in_channels,
-                               const Shape& output);
+                               const Shape& output, bool bounds_input);
+// `step`, and then ReLU6's upper bound.
+Step bounded(const LayerCompiler& compiler, Step step, const Shape& output);
 Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, int64_t in_channels,
                       const Shape& output);
 Step compile_average_pool(const LayerCompiler& compiler, const AveragePool& op, const Shape& input, int64_t in_channels,

@@ -33,19 +33,22 @@ struct WindowGeometry {
   }
 };
 
+constexpr float kRelu6Bound = 6;
+
 DEEPLAB_INLINE float activated(float value, Activation activation) {
   if (activation == Activation::kNone) return value;
   const float positive = value > 0 ? value : 0.0f;
-  return activation == Activation::kRelu6 && positive > 6 ? 6.0f : positive;
+  return activation == Activation::kRelu6 && positive > kRelu6Bound ? kRelu6Bound : positive;
 }
 
-// y = activation(x * kernel + bias), sums in f32.
+// y = activation(min(x, input_bound) * kernel + bias), sums in f32.
 template <typename T>
 struct DepthwiseKernel {
   WindowGeometry window;
   const Eight<T>* input;
   const Eight<T>* kernel;  // [kernel,kernel,eights]
   const Eight<T>* bias;    // [eights]
+  float input_bound;       // kRelu6Bound, where the layer before left it to this one; else infinity
   Activation activation;
   Eight<T>* output;
 
@@ -57,12 +60,27 @@ struct DepthwiseKernel {
     window.for_each(input, i, [&](int64_t element, const Eight<T>& values) {
       const Eight<T> weights = kernel[element * window.eights + eight];
       for (int c = 0; c < 8; ++c) {
-        sums[c] = multiply_add(to_float(values.values[c]), to_float(weights.values[c]), sums[c]);
+        const float value = to_float(values.values[c]);
+        sums[c] = multiply_add(value > input_bound ? input_bound : value, to_float(weights.values[c]), sums[c]);
       }
     });
     Eight<T> result;
     for (int c = 0; c < 8; ++c) result.values[c] = from_float<T>(activated(sums[c], activation));
     output[i] = result;
+  }
+};
+
+// min(x, kRelu6Bound), in place, a thread for eight.
+template <typename T>
+struct ClipKernel {
+  Eight<T>* values;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    Eight<T> result = values[i];
+    for (int c = 0; c < 8; ++c) {
+      if (to_float(result.values[c]) > kRelu6Bound) result.values[c] = from_float<T>(kRelu6Bound);
+    }
+    values[i] = result;
   }
 };
 

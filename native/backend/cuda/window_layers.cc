@@ -1,4 +1,6 @@
 // Depthwise convolution and pooling as steps.
+#include <cmath>
+
 #include "backend/cuda/layers.h"
 #include "backend/cuda/window_kernels.h"
 
@@ -40,7 +42,7 @@ Step pooling_step(const LayerCompiler& compiler, const Window& window, const Sha
 }  // namespace
 
 Result<Step> compile_depthwise(const LayerCompiler& compiler, const Conv2d& op, const Shape& input, int64_t in_channels,
-                               const Shape& output) {
+                               const Shape& output, bool bounds_input) {
   auto weights = compiler.weights.get(op, in_channels);
   if (!weights.ok()) return weights.status();
   return with_element(compiler.precision, [&](auto element) {
@@ -49,6 +51,7 @@ Result<Step> compile_depthwise(const LayerCompiler& compiler, const Conv2d& op, 
     kernel.window = window_geometry(op.window, input, in_channels, output);
     kernel.kernel = (*weights)->kernel.template as<Eight<T>>();
     kernel.bias = (*weights)->bias.template as<Eight<T>>();
+    kernel.input_bound = bounds_input ? kRelu6Bound : INFINITY;
     kernel.activation = op.activation;
     return Step{"kernel", 0, false, 0,
                 [kernel, weights = *weights, threads = threads_of(output)](const StepContext& context,
@@ -57,6 +60,18 @@ Result<Step> compile_depthwise(const LayerCompiler& compiler, const Conv2d& op, 
                   kernel.output = context.at<Eight<T>>(memory.output);
                   return launch(context.stream, threads, kernel);
                 }};
+  });
+}
+
+Step bounded(const LayerCompiler& compiler, Step step, const Shape& output) {
+  return with_element(compiler.precision, [&](auto element) {
+    using T = decltype(element);
+    step.run = [run = std::move(step.run), threads = threads_of(output)](const StepContext& context,
+                                                                         const StepMemory& memory) {
+      DEEPLAB_RETURN_IF_ERROR(run(context, memory));
+      return launch(context.stream, threads, ClipKernel<T>{context.at<Eight<T>>(memory.output)});
+    };
+    return std::move(step);
   });
 }
 
