@@ -47,11 +47,11 @@ void add_vggs(CaseList& list) {
   };
   list.add("VGG-16 LargeFOV 3x3, pool5a, ceil", {network(3, true, kCeil, {12}), {1, 3, 33, 41}, true}, true);
   list.add("VGG-16 4x4 rate 4, pool5a, floor", {network(4, true, kFloor, {4}), {2, 3, 17, 23}, true}, true);
-  list.add("VGG-16 4x4 rate 8, ceil", {network(4, false, kCeil, {8}), {1, 3, 25, 20}, true}, true);
+  list.add("VGG-16 4x4 rate 8, ceil", {network(4, false, kCeil, {8}), {1, 3, 25, 20}, true}, false);
   list.add("VGG-16 7x7 rate 4, same", {network(7, false, kSame, {4}), {1, 3, 25, 20}, true}, true);
   list.add("VGG-16 ASPP, ceil", {network(3, false, kCeil, {6, 12, 18, 24}), {1, 3, 33, 41}, true}, true);
   list.add("VGG-16 ASPP, ceil, at scales 0.5 1",
-           {network(3, false, kCeil, {6, 12}), {1, 3, 24, 30}, true, true, {{0.5, 1}, FuseRule::kMean, true}}, true);
+           {network(3, false, kCeil, {6, 12}), {1, 3, 24, 30}, true, true, {{0.5, 1}, FuseRule::kMean, true}}, false);
   list.add("VGG-16 ASPP, ceil", {network(3, false, kCeil, {6, 12, 18, 24}), {2, 3, 97, 65}, true}, false);
 }
 
@@ -72,13 +72,13 @@ void add_v3_resnets(CaseList& list) {
   config.batch_norm = false;
   add("-50, stride 16, folded", config, {1, 3, 33, 40}, true);
   config.batch_norm = true, config.image_pooling = false;
-  add("-50, stride 16, no image pooling", config, {1, 3, 33, 40}, true);
+  add("-50, stride 16, no image pooling", config, {1, 3, 33, 40}, false);
 
   ModelConfig grid = v3_config("resnet50", {12, 24, 36});
   grid.output_stride = 8, grid.multi_grid = {1, 2, 4}, grid.head_channels = 20;
   add("-50, stride 8, multi-grid 1 2 4", grid, {2, 3, 33, 25}, true);
   grid.backbone = "resnet101";
-  add("-101, stride 8, multi-grid 1 2 4", grid, {1, 3, 17, 25}, true);
+  add("-101, stride 8, multi-grid 1 2 4", grid, {1, 3, 17, 25}, false);
   add("-101, stride 8, multi-grid 1 2 4", grid, {2, 3, 97, 65}, false);
 
   ModelConfig torchvision = v3_config("resnet50", {12, 24, 36});
@@ -97,7 +97,7 @@ void add_v3_resnets(CaseList& list) {
     cascade.aspp_fusion = AsppFusion::kNone, cascade.cascade_blocks = blocks, cascade.multi_grid = {1, 2, 1};
     cascade.output_stride = blocks == 2 ? 8 : 16;
     cascade.stride_unit = blocks == 3 ? StrideUnit::kLast : StrideUnit::kFirst;
-    add("-50, cascade " + std::to_string(blocks), cascade, {1, 3, 33, 28}, true);
+    add("-50, cascade " + std::to_string(blocks), cascade, {1, 3, 33, 28}, blocks != 2);
   }
 }
 

@@ -160,9 +160,7 @@ void add_depthwise(CaseList& list) {
     NetworkAround network(plain_config(kClasses));
     const NodeId x = kind.channels == 3 ? network.input() : network.conv(network.input(), kind.channels);
     const Graph graph = network.finish(network.conv(x, kind.channels, kind.window, kind.parts));
-    for (const Shape& image : {Shape{2, 3, 17, 23}, Shape{1, 3, 16, 20}, Shape{1, 3, 1, 2}}) {
-      list.add(kind.name, graph, image);
-    }
+    for (const Shape& image : {Shape{2, 3, 17, 23}, Shape{1, 3, 2, 20}}) list.add(kind.name, graph, image);
   }
 }
 
@@ -367,7 +365,7 @@ NetworkCase random_case(uint64_t seed) {
 }
 
 void add_random(CaseList& list) {
-  for (int i = 1; i <= 24; ++i) list.add_random("random network " + std::to_string(i), random_case);
+  for (int i = 1; i <= 12; ++i) list.add_random("random network " + std::to_string(i), random_case);
 }
 
 }  // namespace
