@@ -33,9 +33,8 @@ bool is_relu6(const Op& op) {
   return conv != nullptr && !conv->depthwise && conv->activation == Activation::kRelu6;
 }
 
-// For each node, whether it leaves ReLU6's upper bound to its readers: a depthwise convolution is our own kernel, to
-// which that costs nothing, and all that MobileNetV2 has behind such a layer. By itself it costs a pass over the
-// memory.
+// For each node, whether it leaves ReLU6's upper bound to its readers: a depthwise convolution is our own kernel, and
+// all that MobileNetV2 has behind such a layer. By itself the bound costs a pass over the memory.
 std::vector<bool> bounded_by_readers(const Graph& graph) {
   std::vector<bool> result;
   for (const Node& node : graph.nodes) result.push_back(is_relu6(node.op));
@@ -64,7 +63,7 @@ struct CompileStep {
   }
   std::vector<Shape> inputs() const {
     std::vector<Shape> all;
-    for (const NodeId id : node.inputs) all.push_back(shapes[id]);
+    for (const NodeId input : node.inputs) all.push_back(shapes[input]);
     return all;
   }
 
