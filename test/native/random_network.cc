@@ -45,7 +45,8 @@ class Writer {
     std::byte* out = parsed->bytes.data();
     std::memcpy(out, &size, sizeof size);
     std::memcpy(out + sizeof size, text.data(), text.size());
-    std::memcpy(out + sizeof size + text.size(), values_.data(), values_.size() * sizeof(float));
+    const auto* values = reinterpret_cast<const std::byte*>(values_.data());
+    std::copy_n(values, values_.size() * sizeof(float), out + sizeof size + text.size());
     auto file = Safetensors::parse(out, parsed->bytes.size(), "random weights");
     if (!file.ok()) return file.status();
     parsed->file = std::move(*file);
