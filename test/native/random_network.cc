@@ -79,7 +79,7 @@ void add_conv(const Conv2d& conv, Writer& writer) {
   const bool folded = !conv.bias.empty();
   double scale = folded ? scale_of(conv.weight) : 1;
   if (is_to_classes(conv.weight)) scale = 0.5;
-  if (starts_with(conv.weight, "wide")) scale = 4;
+  if (starts_with(conv.weight, "wide")) scale = 2;
   const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * scale);
   writer.add(conv.weight, {conv.out_channels, conv.depth(), window.kernel, window.kernel}, -bound, bound);
   if (!conv.bias.empty()) writer.add(conv.bias, {conv.out_channels}, -0.5f, 0.5f);
