@@ -112,6 +112,31 @@ Result<int> many_sizes(const Loaded& loaded, const std::vector<Shape>& images) {
   return wrong;
 }
 
+// Runs that want nothing but logits, as those of tiles do, between runs that want everything.
+Result<int> logits_alone(const Loaded& loaded, const Shape& image) {
+  auto compiled = loaded.compile_for(image);
+  if (!compiled.ok()) return compiled.status();
+  const std::vector<uint8_t> picture = loaded.picture(image, 0);
+  auto all = compiled->run(picture);
+  if (!all.ok()) return all.status();
+  int wrong = 0;
+  for (int i = 0; i < 3; ++i) {
+    const Outputs poison(image, compiled->logits);
+    Outputs outputs = poison;
+    RunOutput wanted;
+    wanted.logits = outputs.view().logits;
+    const std::atomic<bool> go_on{false};
+    DEEPLAB_RETURN_IF_ERROR(compiled->executable->run({picture.data(), nullptr, nullptr}, wanted, go_on));
+    DEEPLAB_RETURN_IF_ERROR(outputs.check_guards());
+    const size_t bytes = compiled->logits.elements() * sizeof(float);
+    wrong += std::memcmp(outputs.logits(), all->logits(), bytes) == 0 && outputs.labels() == poison.labels() ? 0 : 1;
+    auto again = compiled->run(picture);
+    if (!again.ok()) return again.status();
+    wrong += *again == *all ? 0 : 1;
+  }
+  return wrong;
+}
+
 Result<int> cancelled(const Loaded& loaded, const Shape& image) {
   auto compiled = loaded.compile_for(image);
   if (!compiled.ok()) return compiled.status();
@@ -219,6 +244,8 @@ std::vector<Case> run_cases() {
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return repeat(loaded, sizes[2], nullptr); }},
       {"the same image gives the same bits with a CRF",
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return repeat(loaded, sizes[0], &loaded.crf); }},
+      {"logits alone are those of a whole run",
+       [](const Loaded& loaded, const std::vector<Shape>& sizes) { return logits_alone(loaded, sizes[0]); }},
       {"executables of many sizes share memory",
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return many_sizes(loaded, sizes); }},
       {"a run that was cancelled ends with ERR_ABORTED",

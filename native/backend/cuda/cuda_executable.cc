@@ -11,13 +11,14 @@ namespace {
 
 // What a run is to give. Runs that want the same are the same work, and are replayed as one graph.
 struct Wanted {
+  bool labels = false;
   bool scores = false;
   bool logits = false;
   bool crf = false;
   CrfInference inference;  // of the CRF
 
   bool operator==(const Wanted& other) const {
-    return scores == other.scores && logits == other.logits && crf == other.crf &&
+    return labels == other.labels && scores == other.scores && logits == other.logits && crf == other.crf &&
            inference.iterations == other.inference.iterations && inference.tolerance == other.inference.tolerance;
   }
   // Whether the host looks at what the device does while it does it.
@@ -128,7 +129,7 @@ class CudaExecutable : public Executable {
 
   ResultLayout layout(const Wanted& wanted) const {
     ResultLayout layout;
-    layout.scores = round_up(image_.n * area(), kPlanAlignment);
+    layout.scores = wanted.labels ? round_up(image_.n * area(), kPlanAlignment) : 0;
     layout.logits = layout.scores + (wanted.scores ? image_.n * classes() * area() * sizeof(float) : 0);
     layout.bytes = layout.logits + (wanted.logits ? network_.head->logits_elements() * sizeof(float) : 0);
     return layout;
@@ -139,7 +140,7 @@ class CudaExecutable : public Executable {
       return error(Code::kInternal, "a run that needs logits was given none");
     }
     Run& run = runs_[started_ % kMaxRuns];
-    run.wanted = {output.scores != nullptr, output.logits != nullptr, input.crf != nullptr,
+    run.wanted = {output.labels != nullptr, output.scores != nullptr, output.logits != nullptr, input.crf != nullptr,
                   input.crf == nullptr ? CrfInference() : input.crf->inference};
     run.output = output;
     run.settled = false;
@@ -177,7 +178,7 @@ class CudaExecutable : public Executable {
               run.computed.milliseconds_until(run.downloaded)};
     const ResultLayout results = layout(run.wanted);
     const std::byte* from = run.host_results.data();
-    std::memcpy(run.output.labels, from, image_.n * area());
+    if (run.wanted.labels) std::memcpy(run.output.labels, from, image_.n * area());
     if (run.wanted.scores) std::memcpy(run.output.scores, from + results.scores, results.logits - results.scores);
     if (run.wanted.logits) std::memcpy(run.output.logits, from + results.logits, results.bytes - results.logits);
     return Status();
@@ -309,6 +310,7 @@ class CudaExecutable : public Executable {
       DEEPLAB_RETURN_IF_ERROR(
           head.write_logits(stream, logits, reinterpret_cast<float*>(results_.data() + results.logits)));
     }
+    if (!wanted.labels) return Status();
     if (!wanted.crf) {
       DEEPLAB_RETURN_IF_ERROR(head.write_labels(stream, logits, labels));
       return wanted.scores ? head.write_scores(stream, logits, scores) : Status();
