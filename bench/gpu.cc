@@ -11,7 +11,7 @@
 
 #include "device_run.h"
 #include "graph/cost.h"
-#include "graph/deeplab_v2.h"
+#include "graph/deeplab.h"
 #include "graph/passes.h"
 #include "graph/scales.h"
 #include "random_network.h"
@@ -87,7 +87,7 @@ bool parse(int count, char** values, Arguments* arguments) {
 Result<Model> load_model(const std::string& path) {
   if (!path.empty()) return open_model(path);
   const ModelConfig config = network_config("resnet101", kClasses);
-  const Graph graph = build_deeplab_v2(config);
+  const Graph graph = build_deeplab(config);
   auto weights = random_weights(graph, kSeed);
   if (!weights.ok()) return weights.status();
   return Model{*weights, config, optimize(graph)};
@@ -168,7 +168,7 @@ class Benchmark {
       InputSet& set = sets[i % sets.size()];
       if (i < runs) {
         DEEPLAB_RETURN_IF_ERROR(
-            executable.start({set.pixels.data(), crf}, {set.labels.data(), nullptr, nullptr}, kGoOn));
+            executable.start({set.pixels.data(), nullptr, crf}, {set.labels.data(), nullptr, nullptr}, kGoOn));
       }
       if (i > 0) DEEPLAB_RETURN_IF_ERROR(executable.finish());
     }
@@ -222,7 +222,7 @@ class Benchmark {
       InputSet& set = sets[i % sets.size()];
       const double started = now_ms();
       DEEPLAB_RETURN_IF_ERROR(
-          executable.run({set.pixels.data(), nullptr}, {set.labels.data(), nullptr, nullptr}, kGoOn));
+          executable.run({set.pixels.data(), nullptr, nullptr}, {set.labels.data(), nullptr, nullptr}, kGoOn));
       if (i < kWarmUp) continue;
       const RunTimes times = executable.times();
       compute.push_back(times.compute_ms > 0 ? times.compute_ms : now_ms() - started);

@@ -141,7 +141,9 @@ sanitize() {
   tool=$(command -v compute-sanitizer || ls /opt/nvidia/*/compute-sanitizer/compute-sanitizer 2>/dev/null | head -1)
   [[ -n $tool ]] || { echo "compute-sanitizer is not installed"; return 1; }
   "$tool" --tool "$1" --error-exitcode 1 "$WORK/package/build/Release/compare_gpu" --quick --seed 1 --threads 2 --precisions f32,f16 \
-    --filter "segmentation with a CRF, batch|ASPP 2 4|max pool ceil, 1x3x2x3|padded to 8, 2x3|runs: two runs with a CRF"
+    --filter "segmentation with a CRF, batch|ASPP 2 4|max pool ceil, 1x3x2x3|padded to 8, 2x3|runs: two runs with a CRF|\
+depthwise 3x3 stride 2 same|ReLU6, a shortcut|average pool, 1x3x2x1|global average pool, 33 channels, 3x3|\
+concat 13, one pixel of 20, 9, one pixel of 3, 1x3|logits' sum, two grids, 1x3|head asymmetric, given 5x7, 1x4"
 }
 
 export -f unpack build compare full bench rivals javascript sanitize
@@ -149,7 +151,7 @@ export -f unpack build compare full bench rivals javascript sanitize
 stage unpack 60 bash -c unpack
 stage build $build_limit bash -c build
 if ! $build_only; then
-  stage compare 120 bash -c compare
+  stage compare 180 bash -c compare
   stage bench 90 bash -c bench
   stage javascript 120 bash -c javascript
   stage memcheck 60 bash -c 'sanitize memcheck'

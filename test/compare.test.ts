@@ -22,16 +22,16 @@ async function compare(name: string): Promise<string> {
 }
 
 test.each([
-  ['the CPU backend', 'compare_cpu', /^cpu, seed \d+: \d{3} passed, 0 failed$/],
+  ['the CPU backend', 'compare_cpu', /^cpu, seed \d+: \d{3,} passed, 0 failed$/],
   [
     "the CUDA backend's own code, run on the host,",
     'compare_on_host',
-    /^cuda on the host, seed \d+: \d{3} passed, 0 failed$/,
+    /^cuda on the host, seed \d+: \d{3,} passed, 0 failed$/,
   ],
 ])(
   '%s computes what float64 does',
   async (_, program, summary) => {
     expect((await compare(program)).trim().split('\n').at(-1)).toMatch(summary);
   },
-  300_000,
+  600_000,
 );

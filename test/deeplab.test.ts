@@ -66,7 +66,10 @@ describe('load', () => {
     [{ threads: '2' }, 'Expected integer from 1 to 1024 for threads but received "2" of type string'],
     [{ winograd: 1 }, 'Expected boolean for winograd but received 1 of type number'],
     [{ cacheSize: 1.5 }, 'Expected integer from 1 to 1024 for cacheSize but received 1.5 of type number'],
-    [{ thread: 2 }, /^Expected one of device, precision, .* for option name but received "thread" of type string$/],
+    [
+      { thread: 2 },
+      /^Expected one of outputStride, device, precision, .* for option name but received "thread" of type string$/,
+    ],
     [null, 'Expected object for options but received null of type object'],
     ['cpu', 'Expected object for options but received "cpu" of type string'],
   ])('refuses the options %j', async (options, message) => {
@@ -199,7 +202,7 @@ describe('segment', () => {
   test.each([
     [
       { score: true },
-      /one of scales, fuse, flip, crf, scores, logits, signal, limitInputPixels for option name but received "score"/,
+      /one of fit, size, overlap, scales, fuse, flip, crf, scores, logits, signal, limitInputPixels for option name but received "score"/,
     ],
     [{ scales: 0.5 }, /^Expected array of numbers for scales but received 0.5 of type number$/],
     [{ scales: null }, /^Expected array of numbers for scales but received null of type object$/],

@@ -150,6 +150,8 @@ void read_vgg(Reader& reader, ModelConfig& config) {
   config.head_channels = reader.integer("head_channels", 1, 8192, "1024");
   config.fc6_kernel = reader.choice("fc6_kernel", {"3", "4", "7"}, "3") == 0 ? 3 : reader.integer("fc6_kernel", 4, 7);
   config.pool5a = reader.choice("pool5a", {"none", "average"}, "none") == 1;
+  constexpr size_t kMostBranches = 16;  // as many logits as a backend fuses
+  if (config.aspp_rates.size() > kMostBranches) reader.refuse("aspp_rates", "at most 16 rates");
   for (const int rate : config.aspp_rates) {
     if (config.fc6_kernel % 2 == 0 && rate % 2 != 0) reader.refuse("aspp_rates", "even rates for a 4x4 fc6");
   }

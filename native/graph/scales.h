@@ -22,13 +22,13 @@ struct InputRule {
 };
 
 struct InferenceMode {
-  std::optional<InputRule> input;    // none: the config's own
   std::vector<double> scales = {1};  // 1 is among them
   FuseRule fuse = FuseRule::kMax;
-  bool flip = false;  // each scale mirrored as well
+  bool flip = false;                 // each scale mirrored as well
+  std::optional<InputRule> input{};  // none: the config's own
 
   bool operator==(const InferenceMode& other) const {
-    return input == other.input && scales == other.scales && fuse == other.fuse && flip == other.flip;
+    return scales == other.scales && fuse == other.fuse && flip == other.flip && input == other.input;
   }
 };
 

@@ -50,9 +50,9 @@ double relative_bound(Precision precision, bool whole_network) {
   switch (precision) {
     case Precision::kF32: return 1e-5;
     case Precision::kTF32: return 1e-3;
-    // A hundred layers of 8 bits: float64 arithmetic whose activations alone are rounded to bf16 is off by 0.7 to 1.1
-    // %.
-    case Precision::kBF16: return whole_network ? 2e-2 : 1e-2;
+    // A hundred layers of 8 bits: ResNet-101 in float64 arithmetic whose activations alone are rounded to bf16 is off
+    // by 0.7 to 1.1 %. The blocks of MobileNetV2 are not small beside their shortcuts: it is off by up to 2.2 %.
+    case Precision::kBF16: return whole_network ? 3e-2 : 1e-2;
     case Precision::kF16: return 1e-2;
   }
   return 0;

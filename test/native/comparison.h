@@ -53,7 +53,7 @@ struct Case {
   std::function<void(Comparison&, const std::string& name)> run;
 };
 
-// network_cases.cc: logits, labels and scores of every operation and of whole networks.
+// Logits, labels and scores of every operation (operation_cases.cc) and of whole networks (network_cases.cc).
 std::vector<Case> operation_cases();
 std::vector<Case> network_cases();
 // run_cases.cc: runs that overlap, follow each other, are cancelled or are too large.

@@ -1,6 +1,6 @@
-// Plans every convolution of the real networks with the real cuDNN, for cards that need not be there: cuDNN takes a
-// description of a card in the place of one. Shows that every layer has an engine, that its plan survives the way to
-// the disk and back, and that a damaged or foreign cache counts as none.
+// Plans every convolution of a model, and of the rest of the family, with the real cuDNN, for cards that need not be
+// there: cuDNN takes a description of a card in the place of one. Shows that every layer has an engine, that its plan
+// survives the way to the disk and back, and that a damaged or foreign cache counts as none.
 //
 //   cudnn_plans FOLDER_OF_CUDNN MODEL.safetensors
 //   cudnn_plans FOLDER_OF_CUDNN                    only opens cuDNN, and prints its version or what is missing
@@ -11,11 +11,13 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <set>
 
 #include "backend/cuda/cuda_network.h"
 #include "backend/cuda/cudnn_plan.h"
 #include "backend/cuda/plan_cache.h"
+#include "graph/deeplab.h"
+#include "graph/passes.h"
+#include "random_network.h"
 #include "session/model.h"
 
 namespace deeplab::cuda {
@@ -74,14 +76,69 @@ class PlannedConvolution : public Convolution {
   std::string implementation() const override { return "planned"; }
 };
 
-// Plans what a network asks for, and counts.
-class Planner : public ConvolutionCompiler {
+// The convolutions of networks, by their names.
+using Specs = std::map<std::string, ConvSpec>;
+
+// Only notes what a network asks for.
+class Collector : public ConvolutionCompiler {
+ public:
+  explicit Collector(Specs* specs) : specs_(*specs) {}
+
+  Result<std::shared_ptr<const Convolution>> compile(const ConvSpec& spec) override {
+    specs_.emplace(to_string(spec), spec);
+    return convolution_;
+  }
+
+ private:
+  Specs& specs_;
+  const std::shared_ptr<const Convolution> convolution_ = std::make_shared<PlannedConvolution>();
+};
+
+void collect(const Model& model, Precision precision, const std::vector<Shape>& images, Specs* specs) {
+  const auto make_collector = [&](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
+    return std::unique_ptr<ConvolutionCompiler>(std::make_unique<Collector>(specs));
+  };
+  auto network = CudaNetwork::create(0, model.file, precision, make_collector);
+  expect(network.ok(), network.status().message());
+  for (const Shape& image : images) {
+    auto executable = (*network)->compile(model.graph, image);
+    expect(executable.ok(), to_string(image) + ": " + executable.status().message());
+  }
+}
+
+// Every kind of convolution in the family, in the sizes in which it is published.
+std::vector<ModelConfig> family() {
+  constexpr int kClasses = 21;
+  std::vector<ModelConfig> configs;
+  const auto add = [&](const char* backbone, const char* architecture, const std::vector<int>& rates) -> ModelConfig& {
+    configs.push_back(network_config(backbone, kClasses, rates, architecture));
+    return configs.back();
+  };
+  for (const auto& [kernel, rate] : {std::pair(3, 12), {4, 4}, {4, 8}, {7, 4}}) {
+    ModelConfig& vgg = add("vgg16", "deeplab_v1", {rate});
+    vgg.fc6_kernel = kernel, vgg.head_channels = 1024;
+  }
+  ModelConfig& v3 = add("resnet101", "deeplab_v3", {12, 24, 36});
+  v3.output_stride = 8, v3.multi_grid = {1, 2, 4}, v3.head_conv = true;
+  add("mobilenet_v2", "deeplab_v3", {}).output_stride = 16;
+  add("mobilenet_v2", "deeplab_v3", {12, 24, 36}).width_multiplier = 0.5f;
+  return configs;
+}
+
+Result<Model> random_model(const ModelConfig& config) {
+  const Graph graph = build_deeplab(config);
+  auto weights = random_weights(graph, 1);
+  if (!weights.ok()) return weights.status();
+  return Model{*weights, config, optimize(graph)};
+}
+
+// Plans convolutions for a card, and counts.
+class Planner {
  public:
   Planner(const Cudnn& cudnn, const Descriptor& device, const PlanCache& cache, std::map<int64_t, int>* engines)
       : cudnn_(cudnn), device_(device), cache_(cache), engines_(*engines) {}
 
-  Result<std::shared_ptr<const Convolution>> compile(const ConvSpec& spec) override {
-    if (!planned_.insert(to_string(spec)).second) return convolution_;
+  Status plan(const ConvSpec& spec) const {
     auto graph = convolution_graph(cudnn_, spec);
     if (!graph.ok()) return graph.status();
     auto configs = engine_configs(cudnn_, device_, *graph, spec);
@@ -96,9 +153,8 @@ class Planner : public ConvolutionCompiler {
       ++engines_[config.engine];
     }
     if (!any) return error(Code::kInternal, "no engine");
-    if (!tensor_cores && spec.precision != Precision::kF32)
-      return error(Code::kInternal, "no tensor cores: ", to_string(spec));
-    return convolution_;
+    if (!tensor_cores && spec.precision != Precision::kF32) return error(Code::kInternal, "no tensor cores");
+    return Status();
   }
 
  private:
@@ -122,26 +178,17 @@ class Planner : public ConvolutionCompiler {
   const Descriptor& device_;
   const PlanCache& cache_;
   std::map<int64_t, int>& engines_;
-  std::set<std::string> planned_;
-  const std::shared_ptr<const Convolution> convolution_ = std::make_shared<PlannedConvolution>();
 };
 
-void plan_network(const Cudnn& cudnn, const Card& card, Precision precision, const Model& model,
-                  const PlanCache& cache) {
+void plan_all(const Cudnn& cudnn, const Card& card, Precision precision, const Specs& specs, const PlanCache& cache) {
   auto device = describe(cudnn, card);
   expect(device.ok(), std::string(card.name) + ": " + device.status().message());
   if (!device.ok()) return;
   std::map<int64_t, int> engines;
-  const auto make_planner = [&](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
-    return std::unique_ptr<ConvolutionCompiler>(std::make_unique<Planner>(cudnn, *device, cache, &engines));
-  };
-  auto network = CudaNetwork::create(0, model.file, precision, make_planner);
-  expect(network.ok(), network.status().message());
-  for (const Shape& image : {Shape{1, 3, 513, 513}, Shape{32, 3, 513, 513}, Shape{1, 3, 360, 480}, Shape{1, 3, 1, 1},
-                             Shape{2, 3, 33, 1000}}) {
-    auto executable = (*network)->compile(model.graph, image);
-    expect(executable.ok(), std::string(card.name) + ", " + precision_name(precision) + ", " + to_string(image) + ": " +
-                                executable.status().message());
+  const Planner planner(cudnn, *device, cache, &engines);
+  for (const auto& [name, spec] : specs) {
+    const Status planned = planner.plan(spec);
+    expect(planned.ok(), std::string(card.name) + ", " + name + ": " + planned.message());
   }
   std::printf("%s %s:", card.name, precision_name(precision));
   for (const auto& [engine, plans] : engines) std::printf(" engine %d x%d", static_cast<int>(engine), plans);
@@ -188,11 +235,25 @@ int run(const std::string& folder, const std::string& path) {
   const fs::path cache = fs::temp_directory_path() / ("deeplab-plans-" + std::to_string(getpid()));
   damage_cache(cache.string());
   const PlanCache plans(cache.string(), "cards");
+  std::map<Precision, Specs> specs;
+  const std::vector<Precision> precisions = {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16};
+  for (const Precision precision : precisions) {
+    collect(*model, precision, {{1, 3, 513, 513}, {32, 3, 513, 513}, {1, 3, 360, 480}, {1, 3, 1, 1}, {2, 3, 33, 1000}},
+            &specs[precision]);
+  }
+  for (const ModelConfig& config : family()) {
+    auto other = random_model(config);
+    expect(other.ok(), other.status().message());
+    if (!other.ok()) continue;
+    for (const Precision precision : precisions) {
+      collect(*other, precision, {{1, 3, 513, 513}, {8, 3, 360, 480}, {1, 3, 1, 1}}, &specs[precision]);
+    }
+  }
   for (const Card& card : kCards) {
-    for (const Precision precision : {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16}) {
+    for (const auto& [precision, all] : specs) {
       const bool ampere = card.version >= 800;
       if (!ampere && (precision == Precision::kTF32 || precision == Precision::kBF16)) continue;
-      plan_network(**cudnn, card, precision, *model, plans);
+      plan_all(**cudnn, card, precision, all, plans);
     }
   }
   fs::remove_all(cache);

@@ -1,6 +1,7 @@
 #include "device_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "graph/shapes.h"
@@ -55,11 +56,14 @@ Result<Shape> logits_shape(const Graph& graph, const Shape& image) {
   return (*shapes)[graph.nodes.back().inputs[0]];
 }
 
-Status Compiled::start(const std::vector<uint8_t>& pixels, Outputs* outputs, const CrfParameters* crf) const {
+Status Compiled::start(const std::vector<uint8_t>& pixels, Outputs* outputs, const CrfParameters* crf,
+                       const std::vector<float>& given) const {
   *outputs = Outputs(image, logits);
   std::vector<uint8_t> input = pixels;
-  const Status status = executable->start({input.data(), crf}, outputs->view(), kNotCancelled);
+  std::vector<float> input_logits = given;
+  const Status status = executable->start({input.data(), input_logits.data(), crf}, outputs->view(), kNotCancelled);
   std::fill(input.begin(), input.end(), kPoison);
+  std::fill(input_logits.begin(), input_logits.end(), NAN);
   return status;
 }
 
@@ -68,9 +72,10 @@ Status Compiled::finish(const Outputs& outputs) const {
   return outputs.check_guards();
 }
 
-Result<Outputs> Compiled::run(const std::vector<uint8_t>& pixels, const CrfParameters* crf) const {
+Result<Outputs> Compiled::run(const std::vector<uint8_t>& pixels, const CrfParameters* crf,
+                              const std::vector<float>& given) const {
   Outputs outputs;
-  DEEPLAB_RETURN_IF_ERROR(start(pixels, &outputs, crf));
+  DEEPLAB_RETURN_IF_ERROR(start(pixels, &outputs, crf, given));
   DEEPLAB_RETURN_IF_ERROR(finish(outputs));
   return outputs;
 }

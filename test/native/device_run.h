@@ -43,10 +43,13 @@ struct Compiled {
   std::unique_ptr<Executable> executable;
   Shape image, logits;
 
-  // `pixels` are copied, and the copy is overwritten once the run has started: it need not last longer.
-  Status start(const std::vector<uint8_t>& pixels, Outputs* outputs, const CrfParameters* crf = nullptr) const;
+  // `pixels`, and the logits that a graph with GivenLogits is `given`, are copied, and the copies are overwritten once
+  // the run has started: they need not last longer.
+  Status start(const std::vector<uint8_t>& pixels, Outputs* outputs, const CrfParameters* crf = nullptr,
+               const std::vector<float>& given = {}) const;
   Status finish(const Outputs& outputs) const;
-  Result<Outputs> run(const std::vector<uint8_t>& pixels, const CrfParameters* crf = nullptr) const;
+  Result<Outputs> run(const std::vector<uint8_t>& pixels, const CrfParameters* crf = nullptr,
+                      const std::vector<float>& given = {}) const;
 };
 
 Result<std::shared_ptr<Network>> load_network(Backend& backend, std::shared_ptr<const Safetensors> weights,

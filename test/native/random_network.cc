@@ -45,7 +45,8 @@ class Writer {
     std::byte* out = parsed->bytes.data();
     std::memcpy(out, &size, sizeof size);
     std::memcpy(out + sizeof size, text.data(), text.size());
-    std::memcpy(out + sizeof size + text.size(), values_.data(), values_.size() * sizeof(float));
+    const auto* values = reinterpret_cast<const std::byte*>(values_.data());
+    std::copy_n(values, values_.size() * sizeof(float), out + sizeof size + text.size());
     auto file = Safetensors::parse(out, parsed->bytes.size(), "random weights");
     if (!file.ok()) return file.status();
     parsed->file = std::move(*file);
@@ -59,18 +60,34 @@ class Writer {
   std::vector<float> values_;
 };
 
+// v2's branches, VGG-16's fc8, v3's classifier.
+bool is_to_classes(const std::string& weight) {
+  const bool branch = starts_with(weight, "aspp.branches.") && std::count(weight.begin(), weight.end(), '.') == 3;
+  return branch || ends_with(weight, ".fc8.weight") || weight == "classifier.weight";
+}
+
+// What a residual block adds is small: batch norm sees to it, or the kernel that it is folded into. Of MobileNetV2 all
+// blocks are, or most values would be beyond ReLU6's bound, where the network multiplies every rounding.
+float scale_of(const std::string& layer) {
+  if (ends_with(layer, ".bn3") || ends_with(layer, ".conv3.weight")) return 0.2f;
+  return starts_with(layer, "blocks.") && layer.find(".project.") != std::string::npos ? 0.5f : 1.0f;
+}
+
 void add_conv(const Conv2d& conv, Writer& writer) {
   const Window& window = conv.window;
-  const double fan_in = static_cast<double>(conv.in_channels) * window.kernel * window.kernel;
-  const bool to_classes = starts_with(conv.weight, "aspp.");
-  const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * (to_classes ? 0.5 : 1));
-  writer.add(conv.weight, {conv.out_channels, conv.in_channels, window.kernel, window.kernel}, -bound, bound);
+  const double fan_in = static_cast<double>(conv.depth()) * window.kernel * window.kernel;
+  const bool folded = !conv.bias.empty();
+  double scale = folded ? scale_of(conv.weight) : 1;
+  if (is_to_classes(conv.weight)) scale = 0.5;
+  if (starts_with(conv.weight, "wide")) scale = 2;
+  const auto bound = static_cast<float>(std::sqrt(6 / fan_in) * scale);
+  writer.add(conv.weight, {conv.out_channels, conv.depth(), window.kernel, window.kernel}, -bound, bound);
   if (!conv.bias.empty()) writer.add(conv.bias, {conv.out_channels}, -0.5f, 0.5f);
 }
 
 void add_batch_norm(const BatchNorm& norm, Writer& writer) {
   const Dims dims{norm.channels};
-  const float scale = ends_with(norm.name, ".bn3") ? 0.2f : 1.0f;  // what a residual block adds is small
+  const float scale = scale_of(norm.name);
   writer.add(norm.name + ".weight", dims, 0.5f * scale, 1.5f * scale);
   writer.add(norm.name + ".bias", dims, -0.1f, 0.1f);
   writer.add(norm.name + ".running_mean", dims, -0.1f, 0.1f);
@@ -92,6 +109,26 @@ Result<std::shared_ptr<const Safetensors>> random_weights(const Graph& graph, ui
     if (const auto* norm = std::get_if<BatchNorm>(&node.op)) add_batch_norm(*norm, writer);
   }
   return writer.finish();
+}
+
+std::vector<float> random_logits(const Graph& graph, const Shape& image, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> logits;
+  for (const Node& node : graph.nodes) {
+    const auto* given = std::get_if<GivenLogits>(&node.op);
+    if (given == nullptr) continue;
+    logits.resize(image.n * given->classes * given->height * given->width);
+    std::generate(logits.begin(), logits.end(), [&] { return 8 * random.unit() - 4; });
+  }
+  return logits;
+}
+
+Graph given_graph(const ModelConfig& config, int height, int width) {
+  Graph graph;
+  const NodeId image = graph.add("image", Image{}, {});
+  const NodeId logits = graph.add("logits", GivenLogits{static_cast<int>(config.classes.size()), height, width}, {});
+  graph.add("head", SegmentationHead{config}, {logits, image});
+  return graph;
 }
 
 std::vector<uint8_t> random_pixels(const Shape& image, uint64_t seed) {
@@ -135,15 +172,18 @@ ModelConfig plain_config(int classes) {
   return config;
 }
 
-ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates) {
+ModelConfig network_config(const std::string& backbone, int classes, const std::vector<int>& rates,
+                           const std::string& architecture) {
   ModelConfig config = plain_config(classes);
-  config.architecture = "deeplab_v2";
+  config.architecture = architecture;
+  config.aspp_fusion = architecture == "deeplab_v3" ? AsppFusion::kConcat : AsppFusion::kSum;
+  config.batch_norm = backbone != "vgg16";
   config.backbone = backbone;
   config.aspp_rates = rates;
   return config;
 }
 
-NetworkAround::NetworkAround(const ModelConfig& config) : classes_(static_cast<int>(config.classes.size())) {
+NetworkAround::NetworkAround(const ModelConfig& config) : config_(config) {
   image_ = append("image", Image{}, {}, 3);
   input_ = append("normalize", Normalize{config}, {image_}, 3);
 }
@@ -153,36 +193,69 @@ NodeId NetworkAround::append(const std::string& name, Op op, std::vector<NodeId>
   return graph_.add(name, std::move(op), std::move(inputs));
 }
 
+NodeId NetworkAround::activate(NodeId x, Activation activation) {
+  return append(next_name("activation"), Activate{activation}, {x}, channels_[x]);
+}
+
 NodeId NetworkAround::conv(NodeId x, int out_channels, const Window& window, const ConvParts& parts) {
-  const std::string name = next_name("conv");
-  Conv2d op{name + ".weight", channels_[x], out_channels, window, parts.bias ? name + ".bias" : "",
-            std::nullopt,     false,        false};
+  // Wide enough to meet the upper bound of ReLU6.
+  const std::string name = next_name(parts.activation == Activation::kRelu6 ? "wide" : "conv");
+  Conv2d op;
+  op.weight = name + ".weight";
+  op.in_channels = channels_[x];
+  op.out_channels = out_channels;
+  op.window = window;
+  op.depthwise = parts.depthwise;
+  if (parts.bias) op.bias = name + ".bias";
   x = append(name, std::move(op), {x}, out_channels);
   if (parts.batch_norm) x = append(name + ".bn", BatchNorm{name + ".bn", 1e-5f, out_channels}, {x}, out_channels);
-  if (parts.relu) x = append(name + ".relu", Relu{}, {x}, out_channels);
-  return x;
+  return parts.activation == Activation::kNone ? x : activate(x, parts.activation);
 }
 
-NodeId NetworkAround::max_pool(NodeId x, PaddingRule rule) {
-  return append(next_name("pool"), MaxPool{{3, 2, 1, 1, rule}}, {x}, channels_[x]);
+NodeId NetworkAround::max_pool(NodeId x, const Window& window) {
+  return append(next_name("pool"), MaxPool{window}, {x}, channels_[x]);
 }
 
-NodeId NetworkAround::add(NodeId x, NodeId shortcut) {
-  const std::string name = next_name("add");
-  const NodeId sum = append(name, Add{}, {x, shortcut}, channels_[x]);
-  return append(name + ".relu", Relu{}, {sum}, channels_[x]);
+NodeId NetworkAround::average_pool(NodeId x, const Window& window) {
+  return append(next_name("pool"), AveragePool{window}, {x}, channels_[x]);
 }
 
-Graph NetworkAround::finish(NodeId x, const std::vector<int>& rates) {
+NodeId NetworkAround::global_average_pool(NodeId x) {
+  return append(next_name("pool"), GlobalAveragePool{}, {x}, channels_[x]);
+}
+
+NodeId NetworkAround::concat(const std::vector<NodeId>& inputs) {
+  int channels = 0;
+  for (const NodeId input : inputs) channels += channels_[input];
+  return append(next_name("concat"), Concat{}, inputs, channels);
+}
+
+NodeId NetworkAround::add(NodeId x, NodeId shortcut, Activation activation) {
+  const NodeId sum = append(next_name("add"), Add{}, {x, shortcut}, channels_[x]);
+  return activation == Activation::kNone ? sum : activate(sum, activation);
+}
+
+NodeId NetworkAround::logits(NodeId x, const std::vector<int>& rates) {
   std::vector<NodeId> branches;
   for (size_t i = 0; i < std::max<size_t>(rates.size(), 1); ++i) {
-    const std::string name = "aspp.branches." + std::to_string(i);
-    const Window window = rates.empty() ? Window{} : Window{3, 1, rates[i], rates[i]};
-    Conv2d op{name + ".weight", channels_[x], classes_, window, name + ".bias", std::nullopt, false, false};
-    branches.push_back(append(name, std::move(op), {x}, classes_));
+    const std::string name = "aspp.branches." + std::to_string(graph_.nodes.size());
+    Conv2d op;
+    op.weight = name + ".weight";
+    op.in_channels = channels_[x];
+    op.out_channels = classes();
+    if (!rates.empty()) op.window = {3, 1, rates[i], rates[i]};
+    op.bias = name + ".bias";
+    branches.push_back(append(name, std::move(op), {x}, classes()));
   }
-  const NodeId logits = append("aspp", Add{}, branches, classes_);
-  append("head", SegmentationHead{}, {logits, input_, image_}, classes_);
+  return append(next_name("aspp"), Add{}, branches, classes());
+}
+
+NodeId NetworkAround::fuse(FuseRule rule, const std::vector<NodeId>& logits) {
+  return append(next_name("fuse"), FuseLogits{rule, std::vector<bool>(logits.size(), false)}, logits, classes());
+}
+
+Graph NetworkAround::finish_logits(NodeId logits) {
+  append("head", SegmentationHead{config_}, {logits, image_}, classes());
   return graph_;
 }
 

@@ -4,31 +4,15 @@
 #include <cmath>
 #include <limits>
 
+#include "blend.h"
 #include "graph/shapes.h"
 
 namespace deeplab {
 namespace {
 
-// Row or column `i` of `count`, which cover `inputs` in steps of `scale`: the two that it lies between, by half-pixel
-// centres, and how far it is from the first.
-struct Blend {
-  int64_t low, high;
-  double fraction;
-
-  Blend(int64_t i, int64_t inputs, double scale) {
-    const double position = std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0);
-    low = std::min(static_cast<int64_t>(std::floor(position)), inputs - 1);
-    high = std::min(low + 1, inputs - 1);
-    fraction = position - static_cast<double>(low);
-  }
-  double operator()(double at_low, double at_high) const { return at_low * (1 - fraction) + at_high * fraction; }
-};
-
-double ratio(int64_t a, int64_t b) { return static_cast<double>(a) / static_cast<double>(b); }
-
-Activation normalize(const ModelConfig& config, const Shape& image, const uint8_t* pixels, const Shape& output) {
+ReferenceTensor normalize(const ModelConfig& config, const Shape& image, const uint8_t* pixels, const Shape& output) {
   const InputGeometry geometry = input_geometry(config, image.h, image.w);
-  Activation y{output, std::vector<double>(output.elements(), 0.0)};
+  ReferenceTensor y{output, std::vector<double>(output.elements(), 0.0)};
   for (int64_t n = 0; n < output.n; ++n) {
     for (int c = 0; c < 3; ++c) {
       const int64_t channel = image.c == 1 ? 0 : config.bgr ? 2 - c : c;
@@ -36,9 +20,9 @@ Activation normalize(const ModelConfig& config, const Shape& image, const uint8_
         return static_cast<double>(pixels[((n * image.h + row) * image.w + column) * image.c + channel]);
       };
       for (int64_t i = 0; i < geometry.height; ++i) {
-        const Blend rows(i, image.h, ratio(image.h, geometry.height));
+        const Blend rows(half_pixel(i, ratio(image.h, geometry.height)), image.h);
         for (int64_t j = 0; j < geometry.width; ++j) {
-          const Blend columns(j, image.w, ratio(image.w, geometry.width));
+          const Blend columns(half_pixel(j, ratio(image.w, geometry.width)), image.w);
           const double value = rows(columns(pixel(rows.low, columns.low), pixel(rows.low, columns.high)),
                                     columns(pixel(rows.high, columns.low), pixel(rows.high, columns.high)));
           y.values[((n * 3 + c) * output.h + i) * output.w + j] =
@@ -77,8 +61,10 @@ void add_product(const double* input, int64_t input_width, double weight, const 
   }
 }
 
-Activation convolve(const Activation& x, const std::vector<double>& kernel, const Window& window, const Shape& output) {
-  Activation y{output, std::vector<double>(output.elements(), 0.0)};
+// Depthwise, output channel i is that of input channel i.
+ReferenceTensor convolve(const ReferenceTensor& x, const std::vector<double>& kernel, const Window& window,
+                         bool depthwise, const Shape& output) {
+  ReferenceTensor y{output, std::vector<double>(output.elements(), 0.0)};
   Shape in = x.shape, out = output;
   const bool pointwise = window.kernel == 1 && window.stride == 1 && window.padding == 0;
   if (pointwise) in = {in.n, in.c, 1, in.h * in.w}, out = {out.n, out.c, 1, out.h * out.w};  // one long row is faster
@@ -88,19 +74,20 @@ Activation convolve(const Activation& x, const std::vector<double>& kernel, cons
   for (int64_t plane = 0; plane < out.n * out.c; ++plane) {
     const int64_t n = plane / out.c, o = plane % out.c;
     double* to = y.values.data() + plane * out.h * out.w;
-    for (int64_t i = 0; i < in.c; ++i) {
-      const double* from = x.values.data() + (n * in.c + i) * in.h * in.w;
+    const int64_t first = depthwise ? o : 0, depth = depthwise ? 1 : in.c;
+    for (int64_t i = 0; i < depth; ++i) {
+      const double* from = x.values.data() + (n * in.c + first + i) * in.h * in.w;
       for (int64_t k = 0; k < taps; ++k) {
         const Reach rows(window, row_extent, k / size, in.h), columns(window, column_extent, k % size, in.w);
-        add_product(from, in.w, kernel[(o * in.c + i) * taps + k], rows, columns, window.stride, to, out.w);
+        add_product(from, in.w, kernel[(o * depth + i) * taps + k], rows, columns, window.stride, to, out.w);
       }
     }
   }
   return y;
 }
 
-Activation max_pool(const Activation& x, const Window& window, const Shape& output) {
-  Activation y{output, std::vector<double>(output.elements(), -std::numeric_limits<double>::infinity())};
+ReferenceTensor max_pool(const ReferenceTensor& x, const Window& window, const Shape& output) {
+  ReferenceTensor y{output, std::vector<double>(output.elements(), -std::numeric_limits<double>::infinity())};
   const Shape& in = x.shape;
   const WindowExtent row_extent = window_extent(window, in.h), column_extent = window_extent(window, in.w);
   for (int64_t plane = 0; plane < output.n * output.c; ++plane) {
@@ -120,16 +107,41 @@ Activation max_pool(const Activation& x, const Window& window, const Shape& outp
   return y;
 }
 
-void add(const Activation& x, Activation* y) {
+// Zeros beyond the border count.
+ReferenceTensor average_pool(const ReferenceTensor& x, const Window& window, const Shape& output) {
+  const auto area = static_cast<double>(window.kernel * window.kernel);
+  return convolve(x, std::vector<double>(output.c * window.kernel * window.kernel, 1 / area), window, true, output);
+}
+
+ReferenceTensor global_average_pool(const ReferenceTensor& x, const Shape& output) {
+  ReferenceTensor y{output, std::vector<double>(output.elements(), 0.0)};
+  const int64_t area = x.shape.h * x.shape.w;
+  for (int64_t i = 0; i < x.shape.elements(); ++i) y.values[i / area] += x.values[i] / static_cast<double>(area);
+  return y;
+}
+
+// `channel` of the output on becomes x, or its only pixel.
+void place(const ReferenceTensor& x, int64_t channel, ReferenceTensor* y) {
+  const Shape& in = x.shape;
+  for (int64_t i = 0; i < y->shape.n * in.c * y->shape.h * y->shape.w; ++i) {
+    const int64_t area = y->shape.h * y->shape.w, pixel = i % area, c = i / area % in.c, n = i / (area * in.c);
+    const int64_t from = in.h * in.w == 1 ? 0 : pixel;
+    y->values[(n * y->shape.c + channel + c) * area + pixel] = x.values[(n * in.c + c) * in.h * in.w + from];
+  }
+}
+
+void add(const ReferenceTensor& x, ReferenceTensor* y) {
   for (size_t i = 0; i < y->values.size(); ++i) y->values[i] += x.values[i];
 }
 
-void relu(Activation* x) {
-  for (double& value : x->values) value = std::max(value, 0.0);
+void activate(Activation activation, ReferenceTensor* x) {
+  if (activation == Activation::kNone) return;
+  const double most = activation == Activation::kRelu6 ? 6 : INFINITY;
+  for (double& value : x->values) value = std::min(std::max(value, 0.0), most);
 }
 
 // y = scale * x + shift, by channel.
-void scale_channels(const std::vector<double>& scale, const std::vector<double>& shift, Activation* x) {
+void scale_channels(const std::vector<double>& scale, const std::vector<double>& shift, ReferenceTensor* x) {
   const int64_t area = x->shape.h * x->shape.w;
   for (size_t i = 0; i < x->values.size(); ++i) {
     const int64_t channel = static_cast<int64_t>(i) / area % x->shape.c;
@@ -137,7 +149,7 @@ void scale_channels(const std::vector<double>& scale, const std::vector<double>&
   }
 }
 
-Status batch_norm(const Safetensors& weights, const BatchNorm& op, Activation* x) {
+Status batch_norm(const Safetensors& weights, const BatchNorm& op, ReferenceTensor* x) {
   std::vector<std::vector<float>> parts;
   for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) {
     auto values = weights.read_f32(op.name + part, {op.channels});
@@ -153,11 +165,13 @@ Status batch_norm(const Safetensors& weights, const BatchNorm& op, Activation* x
   return Status();
 }
 
-// Without the residual and the ReLU.
-Result<Activation> convolve(const Safetensors& weights, const Conv2d& op, const Activation& x, const Shape& output) {
-  auto kernel = weights.read_f32(op.weight, {op.out_channels, op.in_channels, op.window.kernel, op.window.kernel});
+// Without the residual and the activation.
+Result<ReferenceTensor> convolve(const Safetensors& weights, const Conv2d& op, const ReferenceTensor& x,
+                                 const Shape& output) {
+  auto kernel = weights.read_f32(
+      op.weight, {op.out_channels, op.depthwise ? 1 : op.in_channels, op.window.kernel, op.window.kernel});
   if (!kernel.ok()) return kernel.status();
-  Activation y = convolve(x, std::vector<double>(kernel->begin(), kernel->end()), op.window, output);
+  ReferenceTensor y = convolve(x, std::vector<double>(kernel->begin(), kernel->end()), op.window, op.depthwise, output);
   if (!op.bias.empty()) {
     auto bias = weights.read_f32(op.bias, {op.out_channels});
     if (!bias.ok()) return bias.status();
@@ -168,8 +182,8 @@ Result<Activation> convolve(const Safetensors& weights, const Conv2d& op, const 
 }
 
 // products[tap] = sum over the branches that have this tap of x times the branch's kernel there.
-Result<Activation> atrous_taps(const Safetensors& weights, const AtrousTaps& op, const Activation& x,
-                               const Shape& output) {
+Result<ReferenceTensor> atrous_taps(const Safetensors& weights, const AtrousTaps& op, const ReferenceTensor& x,
+                                    const Shape& output) {
   const int64_t in = op.in_channels, classes = op.classes;
   std::vector<double> kernel(op.taps.size() * classes * in), bias(op.taps.size() * classes);
   for (const Conv2d& branch : op.branches) {
@@ -196,13 +210,13 @@ Result<Activation> atrous_taps(const Safetensors& weights, const AtrousTaps& op,
       }
     }
   }
-  Activation y = convolve(x, kernel, Window{}, output);
+  ReferenceTensor y = convolve(x, kernel, Window{}, false, output);
   scale_channels(std::vector<double>(output.c, 1.0), bias, &y);
   return y;
 }
 
-Activation shifted_add(const ShiftedAdd& op, const Activation& products, const Shape& output) {
-  Activation y{output, std::vector<double>(output.elements(), 0.0)};
+ReferenceTensor shifted_add(const ShiftedAdd& op, const ReferenceTensor& products, const Shape& output) {
+  ReferenceTensor y{output, std::vector<double>(output.elements(), 0.0)};
   const int64_t area = output.h * output.w, taps = static_cast<int64_t>(op.taps.size());
   for (int64_t plane = 0; plane < output.n * output.c; ++plane) {
     const int64_t n = plane / output.c, c = plane % output.c;
@@ -219,12 +233,14 @@ Activation shifted_add(const ShiftedAdd& op, const Activation& products, const S
 }
 
 // x, mirrored left to right if `mirror`, at another size, in steps of `row_scale` and `column_scale`.
-Activation interpolate(const Activation& x, bool mirror, const Shape& output, double row_scale, double column_scale) {
+ReferenceTensor interpolate(const ReferenceTensor& x, bool mirror, const Shape& output, double row_scale,
+                            double column_scale) {
   const Shape& in = x.shape;
-  Activation y{output, std::vector<double>(output.elements())};
+  ReferenceTensor y{output, std::vector<double>(output.elements())};
   for (int64_t i = 0; i < output.elements(); ++i) {
     const double* plane = x.values.data() + i / (output.h * output.w) * in.h * in.w;
-    const Blend rows(i / output.w % output.h, in.h, row_scale), columns(i % output.w, in.w, column_scale);
+    const Blend rows(half_pixel(i / output.w % output.h, row_scale), in.h);
+    const Blend columns(half_pixel(i % output.w, column_scale), in.w);
     const auto value = [&](int64_t row, int64_t column) {
       return plane[row * in.w + (mirror ? in.w - 1 - column : column)];
     };
@@ -237,75 +253,86 @@ Activation interpolate(const Activation& x, bool mirror, const Shape& output, do
 // One overload for each operation; `at(i)` is input i.
 struct Interpret {
   const Safetensors& weights;
-  const std::vector<Activation>& activations;
+  const std::vector<ReferenceTensor>& activations;
   const Node& node;
   const Shape& image;
-  const uint8_t* pixels;
+  const RunInput& input;
   const Shape& output;
 
-  const Activation& at(size_t i) const { return activations[node.inputs[i]]; }
+  const ReferenceTensor& at(size_t i) const { return activations[node.inputs[i]]; }
 
-  Result<Activation> operator()(const Image&) const { return Activation{image, {}}; }
-  Result<Activation> operator()(const Normalize& op) const { return normalize(op.config, image, pixels, output); }
-  Result<Activation> operator()(const Conv2d& op) const {
+  Result<ReferenceTensor> operator()(const Image&) const { return ReferenceTensor{image, {}}; }
+  Result<ReferenceTensor> operator()(const Normalize& op) const {
+    return normalize(op.config, image, input.pixels, output);
+  }
+  Result<ReferenceTensor> operator()(const Conv2d& op) const {
     auto y = convolve(weights, op, at(0), output);
     if (y.ok() && op.residual) add(at(1), &*y);
-    if (y.ok() && op.relu) relu(&*y);
+    if (y.ok()) activate(op.activation, &*y);
     return y;
   }
-  Result<Activation> operator()(const BatchNorm& op) const {
-    Activation y = at(0);
+  Result<ReferenceTensor> operator()(const BatchNorm& op) const {
+    ReferenceTensor y = at(0);
     DEEPLAB_RETURN_IF_ERROR(batch_norm(weights, op, &y));
     return y;
   }
-  Result<Activation> operator()(const Relu&) const {
-    Activation y = at(0);
-    relu(&y);
+  Result<ReferenceTensor> operator()(const Activate& op) const {
+    ReferenceTensor y = at(0);
+    activate(op.activation, &y);
     return y;
   }
-  Result<Activation> operator()(const Add&) const {
-    Activation y = at(0);
+  Result<ReferenceTensor> operator()(const Add&) const {
+    ReferenceTensor y = at(0);
     for (size_t i = 1; i < node.inputs.size(); ++i) add(at(i), &y);
     return y;
   }
-  Result<Activation> operator()(const MaxPool& op) const { return max_pool(at(0), op.window, output); }
-  Result<Activation> operator()(const AtrousTaps& op) const { return atrous_taps(weights, op, at(0), output); }
-  Result<Activation> operator()(const ShiftedAdd& op) const { return shifted_add(op, at(0), output); }
+  Result<ReferenceTensor> operator()(const MaxPool& op) const { return max_pool(at(0), op.window, output); }
+  Result<ReferenceTensor> operator()(const AveragePool& op) const { return average_pool(at(0), op.window, output); }
+  Result<ReferenceTensor> operator()(const GlobalAveragePool&) const { return global_average_pool(at(0), output); }
+  Result<ReferenceTensor> operator()(const Concat&) const {
+    ReferenceTensor y{output, std::vector<double>(output.elements())};
+    int64_t channel = 0;
+    for (size_t i = 0; i < node.inputs.size(); channel += at(i++).shape.c) place(at(i), channel, &y);
+    return y;
+  }
+  Result<ReferenceTensor> operator()(const AtrousTaps& op) const { return atrous_taps(weights, op, at(0), output); }
+  Result<ReferenceTensor> operator()(const ShiftedAdd& op) const { return shifted_add(op, at(0), output); }
   // The mirrored image, resized.
-  Result<Activation> operator()(const Resize& op) const {
+  Result<ReferenceTensor> operator()(const Resize& op) const {
     return interpolate(at(0), op.mirror, output, 1 / op.scale, 1 / op.scale);
   }
   // The logits, mirrored back, resized.
-  Result<Activation> operator()(const FuseScales& op) const {
-    Activation y{output, {}};
+  Result<ReferenceTensor> operator()(const FuseLogits& op) const {
+    const bool max = op.rule == FuseRule::kMax;
+    const double share = op.rule == FuseRule::kMean ? 1 / static_cast<double>(node.inputs.size()) : 1;
+    ReferenceTensor y{output, std::vector<double>(output.elements(), max ? -INFINITY : 0)};
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       const Shape& in = at(k).shape;
-      const Activation one = interpolate(at(k), op.mirrored[k], output, ratio(in.h, output.h), ratio(in.w, output.w));
-      if (k == 0) y.values.assign(one.values.size(), op.rule == FuseRule::kMean ? 0.0 : -INFINITY);
+      const ReferenceTensor one =
+          interpolate(at(k), op.mirrored[k], output, ratio(in.h, output.h), ratio(in.w, output.w));
       for (size_t i = 0; i < one.values.size(); ++i) {
-        if (op.rule == FuseRule::kMean) {
-          y.values[i] += one.values[i] / static_cast<double>(node.inputs.size());
-        } else {
-          y.values[i] = std::max(y.values[i], one.values[i]);
-        }
+        y.values[i] = max ? std::max(y.values[i], one.values[i]) : y.values[i] + share * one.values[i];
       }
     }
     return y;
   }
-  Result<Activation> operator()(const SegmentationHead&) const { return at(0); }
+  Result<ReferenceTensor> operator()(const GivenLogits&) const {
+    return ReferenceTensor{output, {input.logits, input.logits + output.elements()}};
+  }
+  Result<ReferenceTensor> operator()(const SegmentationHead&) const { return at(0); }
 };
 
 }  // namespace
 
-Result<Activation> reference_logits(const Graph& graph, const Safetensors& weights, const Shape& image,
-                                    const uint8_t* pixels) {
+Result<ReferenceTensor> reference_logits(const Graph& graph, const Safetensors& weights, const Shape& image,
+                                         const RunInput& input) {
   auto shapes = infer_shapes(graph, image);
   if (!shapes.ok()) return shapes.status();
   const std::vector<NodeId> last_use = last_uses(graph);
-  std::vector<Activation> activations;
+  std::vector<ReferenceTensor> activations;
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
     const Node& node = graph.nodes[id];
-    auto result = std::visit(Interpret{weights, activations, node, image, pixels, (*shapes)[id]}, node.op);
+    auto result = std::visit(Interpret{weights, activations, node, image, input, (*shapes)[id]}, node.op);
     if (!result.ok()) return result.status();
     activations.push_back(std::move(*result));
     for (const NodeId input : node.inputs) {
@@ -313,40 +340,6 @@ Result<Activation> reference_logits(const Graph& graph, const Safetensors& weigh
     }
   }
   return std::move(activations.back());
-}
-
-ReferenceLabels reference_labels(const ModelConfig& config, const Shape& image, const Activation& logits) {
-  const InputGeometry geometry = input_geometry(config, image.h, image.w);
-  // From the image through the resized image to the logits' grid, which covers the padded one.
-  const double row_scale = ratio(geometry.height, image.h) * ratio(logits.shape.h, geometry.padded_height);
-  const double column_scale = ratio(geometry.width, image.w) * ratio(logits.shape.w, geometry.padded_width);
-  const int64_t classes = logits.shape.c, area = image.h * image.w, grid = logits.shape.h * logits.shape.w;
-  const Shape full{image.n, classes, image.h, image.w};
-  ReferenceLabels result{std::vector<uint8_t>(image.n * area),
-                         std::vector<double>(image.n * area),
-                         {full, std::vector<double>(full.elements())}};
-#pragma omp parallel for
-  for (int64_t i = 0; i < image.n * area; ++i) {
-    const int64_t n = i / area, y = i % area / image.w, x = i % image.w;
-    const Blend rows(y, logits.shape.h, row_scale), columns(x, logits.shape.w, column_scale);
-    std::vector<double> pixel(classes);
-    for (int64_t c = 0; c < classes; ++c) {
-      const double* plane = logits.values.data() + (n * classes + c) * grid;
-      const double *low = plane + rows.low * logits.shape.w, *high = plane + rows.high * logits.shape.w;
-      pixel[c] = rows(columns(low[columns.low], low[columns.high]), columns(high[columns.low], high[columns.high]));
-    }
-    const auto best = std::max_element(pixel.begin(), pixel.end());
-    double second = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (auto value = pixel.begin(); value != pixel.end(); ++value) {
-      if (value != best) second = std::max(second, *value);
-      sum += std::exp(*value - *best);
-    }
-    result.labels[i] = static_cast<uint8_t>(best - pixel.begin());
-    result.margins[i] = *best - second;
-    double* scores = result.scores.values.data() + n * classes * area + i % area;
-    for (int64_t c = 0; c < classes; ++c) scores[c * area] = std::exp(pixel[c] - *best) / sum;
-  }
-  return result;
 }
 
 }  // namespace deeplab

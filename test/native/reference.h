@@ -6,29 +6,29 @@
 #include <cstdint>
 #include <vector>
 
+#include "backend/backend.h"
 #include "core/safetensors.h"
 #include "core/tensor.h"
 #include "graph/graph.h"
 
 namespace deeplab {
 
-struct Activation {
+struct ReferenceTensor {
   Shape shape;
   std::vector<double> values;  // [N,C,H,W]
 };
 
-// The input of the graph's SegmentationHead. `pixels` is uint8 [N,H,W,channels]. The graph may be as a builder made it
-// or as optimize() did.
-Result<Activation> reference_logits(const Graph& graph, const Safetensors& weights, const Shape& image,
-                                    const uint8_t* pixels);
+// The input of the graph's SegmentationHead. The graph may be as a builder made it or as optimize() did.
+Result<ReferenceTensor> reference_logits(const Graph& graph, const Safetensors& weights, const Shape& image,
+                                         const RunInput& input);
 
 // What a SegmentationHead makes of logits.
 struct ReferenceLabels {
   std::vector<uint8_t> labels;  // [N,H,W]
   std::vector<double> margins;  // [N,H,W]: by how much the best class's logit is above the second's
-  Activation scores;            // [N,classes,H,W]
+  ReferenceTensor scores;       // [N,classes,H,W]
 };
 
-ReferenceLabels reference_labels(const ModelConfig& config, const Shape& image, const Activation& logits);
+ReferenceLabels reference_labels(const ModelConfig& config, const Shape& image, const ReferenceTensor& logits);
 
 }  // namespace deeplab

@@ -7,7 +7,7 @@
 
 #include "comparison.h"
 #include "device_run.h"
-#include "graph/deeplab_v2.h"
+#include "graph/deeplab.h"
 #include "graph/passes.h"
 #include "random_network.h"
 
@@ -22,6 +22,10 @@ struct Loaded {
   CrfParameters crf;
 
   Result<Compiled> compile_for(const Shape& image) const { return compile(network, graph, image); }
+  // Of a graph with GivenLogits; else empty.
+  std::vector<float> given(const Shape& image, uint64_t number) const {
+    return random_logits(graph, image, seed + number);
+  }
   std::vector<uint8_t> picture(const Shape& image, uint64_t number) const {
     return random_picture(image, seed_of(seed, std::to_string(number)));
   }
@@ -49,13 +53,14 @@ Result<int> overlap(const Loaded& loaded, const std::vector<Shape>& images, cons
     pictures.push_back(loaded.picture(image, i % kPictures));
     auto fresh = loaded.compile_for(image);
     if (!fresh.ok()) return fresh.status();
-    auto outputs = fresh->run(pictures[i], crf);
+    auto outputs = fresh->run(pictures[i], crf, loaded.given(image, i));
     if (!outputs.ok()) return outputs.status();
     alone.push_back(std::move(*outputs));
   }
   for (int i = 0; i <= kRuns; ++i) {
     if (i < kRuns) {
-      DEEPLAB_RETURN_IF_ERROR(compiled[i % images.size()].start(pictures[i], &overlapped[i], crf));
+      DEEPLAB_RETURN_IF_ERROR(compiled[i % images.size()].start(pictures[i], &overlapped[i], crf,
+                                                                loaded.given(images[i % images.size()], i)));
     }
     if (i > 0) {
       DEEPLAB_RETURN_IF_ERROR(compiled[(i - 1) % images.size()].finish(overlapped[i - 1]));
@@ -70,13 +75,13 @@ Result<int> repeat(const Loaded& loaded, const Shape& image, const CrfParameters
   auto compiled = loaded.compile_for(image);
   if (!compiled.ok()) return compiled.status();
   const std::vector<uint8_t> picture = loaded.picture(image, 0);
-  auto first = compiled->run(picture, crf);
+  auto first = compiled->run(picture, crf, loaded.given(image, 0));
   if (!first.ok()) return first.status();
   int wrong = 0;
   for (int i = 0; i < 5; ++i) {
-    auto between = compiled->run(loaded.picture(image, i + 1), crf);
+    auto between = compiled->run(loaded.picture(image, i + 1), crf, loaded.given(image, i + 1));
     if (!between.ok()) return between.status();
-    auto again = compiled->run(picture, crf);
+    auto again = compiled->run(picture, crf, loaded.given(image, 0));
     if (!again.ok()) return again.status();
     wrong += *again == *first ? 0 : 1;
   }
@@ -107,6 +112,31 @@ Result<int> many_sizes(const Loaded& loaded, const std::vector<Shape>& images) {
   return wrong;
 }
 
+// Runs that want nothing but logits, as those of tiles do, between runs that want everything.
+Result<int> logits_alone(const Loaded& loaded, const Shape& image) {
+  auto compiled = loaded.compile_for(image);
+  if (!compiled.ok()) return compiled.status();
+  const std::vector<uint8_t> picture = loaded.picture(image, 0);
+  auto all = compiled->run(picture);
+  if (!all.ok()) return all.status();
+  int wrong = 0;
+  for (int i = 0; i < 3; ++i) {
+    const Outputs poison(image, compiled->logits);
+    Outputs outputs = poison;
+    RunOutput wanted;
+    wanted.logits = outputs.view().logits;
+    const std::atomic<bool> go_on{false};
+    DEEPLAB_RETURN_IF_ERROR(compiled->executable->run({picture.data(), nullptr, nullptr}, wanted, go_on));
+    DEEPLAB_RETURN_IF_ERROR(outputs.check_guards());
+    const size_t bytes = compiled->logits.elements() * sizeof(float);
+    wrong += std::memcmp(outputs.logits(), all->logits(), bytes) == 0 && outputs.labels() == poison.labels() ? 0 : 1;
+    auto again = compiled->run(picture);
+    if (!again.ok()) return again.status();
+    wrong += *again == *all ? 0 : 1;
+  }
+  return wrong;
+}
+
 Result<int> cancelled(const Loaded& loaded, const Shape& image) {
   auto compiled = loaded.compile_for(image);
   if (!compiled.ok()) return compiled.status();
@@ -115,7 +145,7 @@ Result<int> cancelled(const Loaded& loaded, const Shape& image) {
   if (!before.ok()) return before.status();
   const std::atomic<bool> stop{true};
   Outputs outputs(image, compiled->logits);
-  const Status status = compiled->executable->run({picture.data(), nullptr}, outputs.view(), stop);
+  const Status status = compiled->executable->run({picture.data(), nullptr, nullptr}, outputs.view(), stop);
   auto after = compiled->run(picture);
   if (!after.ok()) return after.status();
   return (status.code() == Code::kAborted ? 0 : 1) + (*after == *before ? 0 : 1);
@@ -154,7 +184,7 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
     const Zeros pixels(large.elements()), labels(kSide * kSide);
     if (pixels.data() == nullptr || labels.data() == nullptr) return error(Code::kInternal, "no address space");
     const std::atomic<bool> go_on{false};
-    status = (*compiled)->run({pixels.data(), nullptr}, {labels.data(), nullptr, nullptr}, go_on);
+    status = (*compiled)->run({pixels.data(), nullptr, nullptr}, {labels.data(), nullptr, nullptr}, go_on);
   }
   auto after = small->run(picture);
   if (!after.ok()) return after.status();
@@ -168,10 +198,10 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
 Graph small_graph() {
   NetworkAround network(plain_config(21));
   NodeId x = network.conv(network.input(), 64, {7, 2, 1, 3});
-  x = network.max_pool(x, PaddingRule::kCeil);
+  x = network.max_pool(x, {3, 2, 1, 1, PaddingRule::kCeil});
   for (const int rate : {1, 2}) {
     const NodeId y = network.conv(network.conv(x, 20), 20, {3, 1, rate, rate});
-    x = network.add(network.conv(y, 64, {1}, {true, false, false}), x);
+    x = network.add(network.conv(y, 64, {1}, {true, false, Activation::kNone}), x);
   }
   return network.finish(x, {6, 12, 18, 24});
 }
@@ -214,6 +244,8 @@ std::vector<Case> run_cases() {
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return repeat(loaded, sizes[2], nullptr); }},
       {"the same image gives the same bits with a CRF",
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return repeat(loaded, sizes[0], &loaded.crf); }},
+      {"logits alone are those of a whole run",
+       [](const Loaded& loaded, const std::vector<Shape>& sizes) { return logits_alone(loaded, sizes[0]); }},
       {"executables of many sizes share memory",
        [](const Loaded& loaded, const std::vector<Shape>& sizes) { return many_sizes(loaded, sizes); }},
       {"a run that was cancelled ends with ERR_ABORTED",
@@ -228,10 +260,14 @@ std::vector<Case> run_cases() {
   };
   const std::vector<Shape> few = {{1, 3, 33, 41}, {2, 4, 25, 30}, {5, 3, 17, 17}};
   const std::vector<Shape> more = {{4, 3, 129, 97}, {2, 4, 200, 150}, {8, 3, 65, 65}};
-  const Graph network = build_deeplab_v2(network_config("resnet50", 21));
+  const Graph network = build_deeplab(network_config("resnet50", 21));
   for (const auto& [name, check] : checks) {
     add(std::string("runs: ") + name, true, small_graph(), few, check);
     add(std::string("ResNet-50 runs: ") + name, false, network, more, check);
+  }
+  const Graph given = given_graph(plain_config(21), 9, 11);
+  for (const auto& [name, check] : {checks[0], checks[1], checks[2], checks[3], checks[4]}) {
+    add(std::string("runs of given logits: ") + name, true, given, few, check);
   }
   add("ResNet-50 runs: too large an image is ERR_OUT_OF_MEMORY", false, network, more,
       [](const Loaded& loaded, const std::vector<Shape>& sizes) { return too_large(loaded, sizes[0]); });

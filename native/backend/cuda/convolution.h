@@ -12,8 +12,9 @@ namespace deeplab::cuda {
 // Channels in memory come in eights, the last ones zero: tensor cores take 16 bytes at once.
 constexpr int64_t kChannelMultiple = 8;
 
-// y = relu(conv(x) + bias + residual), all of the precision's element type, activations NHWC, the kernel
-// [out,kernel,kernel,in], the bias [out]; sums in f32.
+// y = relu(conv(x) + bias + residual), ReLU and residual where there are. ReLU6 is no more than that here: of cuDNN's
+// engines none that has tensor cores, and comes compiled, knows its upper bound (layers.h). All of the precision's
+// element type, activations NHWC, the kernel [out,kernel,kernel,in], the bias [out]; sums in f32.
 struct ConvSpec {
   Precision precision = Precision::kF16;
   int64_t n = 1;

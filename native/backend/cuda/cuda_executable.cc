@@ -11,13 +11,14 @@ namespace {
 
 // What a run is to give. Runs that want the same are the same work, and are replayed as one graph.
 struct Wanted {
+  bool labels = false;
   bool scores = false;
   bool logits = false;
   bool crf = false;
   CrfInference inference;  // of the CRF
 
   bool operator==(const Wanted& other) const {
-    return scores == other.scores && logits == other.logits && crf == other.crf &&
+    return labels == other.labels && scores == other.scores && logits == other.logits && crf == other.crf &&
            inference.iterations == other.inference.iterations && inference.tolerance == other.inference.tolerance;
   }
   // Whether the host looks at what the device does while it does it.
@@ -27,7 +28,16 @@ struct Wanted {
 // Of an executable; the oldest goes.
 constexpr size_t kMostRecordings = 4;
 
-// Where the results of a run lie in one block of memory.
+// Where the pixels of a run, at its begin, and the logits that it is given lie in one block of memory.
+struct InputLayout {
+  size_t pixel_bytes = 0;
+  size_t given = 0;
+  size_t given_bytes = 0;
+
+  size_t bytes() const { return given_bytes == 0 ? pixel_bytes : given + given_bytes; }
+};
+
+// Where its results do.
 struct ResultLayout {
   size_t scores = 0;
   size_t logits = 0;
@@ -82,8 +92,8 @@ class CudaExecutable : public Executable {
  private:
   // A run under way: its copies are its own, so that they can be made while another one computes.
   struct Run {
-    PinnedBuffer host_pixels, host_results;
-    DeviceBuffer pixels, results;
+    PinnedBuffer host_input, host_results;
+    DeviceBuffer input, results;
     Event upload_begin, uploaded, compute_begin, computed, downloaded;
     bool has_events = false;
     Wanted wanted;
@@ -109,17 +119,28 @@ class CudaExecutable : public Executable {
   int64_t area() const { return image_.h * image_.w; }
   int64_t classes() const { return network_.head->classes(); }
 
+  InputLayout input_layout(const Wanted& wanted) const {
+    InputLayout layout;
+    layout.pixel_bytes = network_.reads_pixels || wanted.crf ? image_.elements() : 0;
+    layout.given = round_up(layout.pixel_bytes, kPlanAlignment);
+    layout.given_bytes = network_.given_logits * sizeof(float);
+    return layout;
+  }
+
   ResultLayout layout(const Wanted& wanted) const {
     ResultLayout layout;
-    layout.scores = round_up(image_.n * area(), kPlanAlignment);
+    layout.scores = wanted.labels ? round_up(image_.n * area(), kPlanAlignment) : 0;
     layout.logits = layout.scores + (wanted.scores ? image_.n * classes() * area() * sizeof(float) : 0);
     layout.bytes = layout.logits + (wanted.logits ? network_.head->logits_elements() * sizeof(float) : 0);
     return layout;
   }
 
   Status start_run(const RunInput& input, const RunOutput& output) {
+    if (network_.given_logits > 0 && input.logits == nullptr) {
+      return error(Code::kInternal, "a run that needs logits was given none");
+    }
     Run& run = runs_[started_ % kMaxRuns];
-    run.wanted = {output.scores != nullptr, output.logits != nullptr, input.crf != nullptr,
+    run.wanted = {output.labels != nullptr, output.scores != nullptr, output.logits != nullptr, input.crf != nullptr,
                   input.crf == nullptr ? CrfInference() : input.crf->inference};
     run.output = output;
     run.settled = false;
@@ -127,9 +148,11 @@ class CudaExecutable : public Executable {
     if (input.crf != nullptr) DEEPLAB_RETURN_IF_ERROR(prepare_crf(*input.crf));
 
     const Stream upload = device_->upload.get(), compute = device_->compute.get();
-    std::memcpy(run.host_pixels.data(), input.pixels, image_.elements());
+    const InputLayout inputs = input_layout(run.wanted);
+    if (inputs.pixel_bytes > 0) std::memcpy(run.host_input.data(), input.pixels, inputs.pixel_bytes);
+    if (inputs.given_bytes > 0) std::memcpy(run.host_input.data() + inputs.given, input.logits, inputs.given_bytes);
     DEEPLAB_RETURN_IF_ERROR(run.upload_begin.record(upload));
-    DEEPLAB_RETURN_IF_ERROR(copy_to_device(upload, run.pixels.data(), run.host_pixels.data(), image_.elements()));
+    DEEPLAB_RETURN_IF_ERROR(copy_to_device(upload, run.input.data(), run.host_input.data(), inputs.bytes()));
     DEEPLAB_RETURN_IF_ERROR(run.uploaded.record(upload));
     DEEPLAB_RETURN_IF_ERROR(run.uploaded.hold(compute));
     return compute_and_download(run);
@@ -140,7 +163,7 @@ class CudaExecutable : public Executable {
     const size_t bytes = layout(run.wanted).bytes;
     run.crf_version = crf_version_;
     DEEPLAB_RETURN_IF_ERROR(run.compute_begin.record(compute));
-    DEEPLAB_RETURN_IF_ERROR(copy_on_device(compute, pixels_.data(), run.pixels.data(), image_.elements()));
+    DEEPLAB_RETURN_IF_ERROR(copy_on_device(compute, input_.data(), run.input.data(), input_layout(run.wanted).bytes()));
     DEEPLAB_RETURN_IF_ERROR(replay(run.wanted));
     DEEPLAB_RETURN_IF_ERROR(copy_on_device(compute, run.results.data(), results_.data(), bytes));
     DEEPLAB_RETURN_IF_ERROR(run.computed.record(compute));
@@ -155,7 +178,7 @@ class CudaExecutable : public Executable {
               run.computed.milliseconds_until(run.downloaded)};
     const ResultLayout results = layout(run.wanted);
     const std::byte* from = run.host_results.data();
-    std::memcpy(run.output.labels, from, image_.n * area());
+    if (run.wanted.labels) std::memcpy(run.output.labels, from, image_.n * area());
     if (run.wanted.scores) std::memcpy(run.output.scores, from + results.scores, results.logits - results.scores);
     if (run.wanted.logits) std::memcpy(run.output.logits, from + results.logits, results.bytes - results.logits);
     return Status();
@@ -182,22 +205,22 @@ class CudaExecutable : public Executable {
   }
 
   Status allocate(Run& run) {
-    const size_t pixels = image_.elements(), results = layout(run.wanted).bytes;
+    const size_t inputs = input_layout(run.wanted).bytes(), results = layout(run.wanted).bytes;
     if (!run.has_events) {
       for (Event* event : {&run.upload_begin, &run.uploaded, &run.compute_begin, &run.computed, &run.downloaded}) {
         DEEPLAB_RETURN_IF_ERROR(event->create());
       }
       run.has_events = true;
     }
-    DEEPLAB_RETURN_IF_ERROR(run.host_pixels.reserve(pixels, "the image"));
+    DEEPLAB_RETURN_IF_ERROR(run.host_input.reserve(inputs, "the image"));
     DEEPLAB_RETURN_IF_ERROR(run.host_results.reserve(results, "the result"));
-    DEEPLAB_RETURN_IF_ERROR(run.pixels.reserve(pixels, "the image"));
+    DEEPLAB_RETURN_IF_ERROR(run.input.reserve(inputs, "the image"));
     DEEPLAB_RETURN_IF_ERROR(run.results.reserve(results, "the result"));
     // What follows is shared with the run before, which may be under way.
-    if (pixels_.size() < pixels || results_.size() < results || device_->arena.size() < network_.memory.bytes) {
+    if (input_.size() < inputs || results_.size() < results || device_->arena.size() < network_.memory.bytes) {
       DEEPLAB_RETURN_IF_ERROR(synchronize(device_->compute.get()));
       recordings_.clear();
-      DEEPLAB_RETURN_IF_ERROR(pixels_.reserve(pixels, "the image"));
+      DEEPLAB_RETURN_IF_ERROR(input_.reserve(inputs, "the image"));
       DEEPLAB_RETURN_IF_ERROR(results_.reserve(results, "the result"));
       if (device_->arena.size() < network_.memory.bytes) {
         ++device_->arena_changes;
@@ -269,10 +292,12 @@ class CudaExecutable : public Executable {
     recordings_.erase(recordings_.begin() + static_cast<ptrdiff_t>(i));
   }
 
-  // From pixels_ to results_.
+  // From input_ to results_.
   Status compute(const Wanted& wanted) {
     const Stream stream = device_->compute.get();
-    const StepContext context{stream, device_->arena.data(), pixels_.as<uint8_t>()};
+    const auto* pixels = input_.as<const uint8_t>();
+    const auto* given = reinterpret_cast<const float*>(input_.data() + input_layout(wanted).given);
+    const StepContext context{stream, device_->arena.data(), pixels, given};
     for (size_t i = 0; i < network_.steps.size(); ++i) {
       if (network_.steps[i].run) DEEPLAB_RETURN_IF_ERROR(network_.steps[i].run(context, network_.memory.steps[i]));
     }
@@ -285,13 +310,14 @@ class CudaExecutable : public Executable {
       DEEPLAB_RETURN_IF_ERROR(
           head.write_logits(stream, logits, reinterpret_cast<float*>(results_.data() + results.logits)));
     }
+    if (!wanted.labels) return Status();
     if (!wanted.crf) {
       DEEPLAB_RETURN_IF_ERROR(head.write_labels(stream, logits, labels));
       return wanted.scores ? head.write_scores(stream, logits, scores) : Status();
     }
     for (int64_t n = 0; n < image_.n; ++n) {
       DEEPLAB_RETURN_IF_ERROR(head.write_unary(stream, logits, n, unary_.as<float>()));
-      DEEPLAB_RETURN_IF_ERROR(crf_->build(stream, pixels_.as<uint8_t>() + n * area() * image_.c));
+      DEEPLAB_RETURN_IF_ERROR(crf_->build(stream, pixels + n * area() * image_.c));
       DEEPLAB_RETURN_IF_ERROR(crf_->infer(stream, unary_.as<float>(), wanted.inference, labels + n * area(),
                                           wanted.scores ? scores + n * classes() * area() : nullptr));
     }
@@ -303,7 +329,7 @@ class CudaExecutable : public Executable {
   const std::shared_ptr<NetworkDevice> device_;
 
   // Of the run that computes.
-  DeviceBuffer pixels_, results_, unary_;
+  DeviceBuffer input_, results_, unary_;
   std::unique_ptr<DenseCrf> crf_;
   std::optional<CrfModel> crf_model_;
   bool crf_has_tolerance_ = false;

@@ -12,7 +12,9 @@ struct CompiledNetwork {
   std::vector<std::string> names;  // of the graph's nodes, in its order
   std::vector<Step> steps;         // one per node
   NetworkMemory memory;
-  size_t logits_offset = 0;  // the head's input
+  size_t logits_offset = 0;   // the head's input
+  bool reads_pixels = false;  // else only a CRF does
+  int64_t given_logits = 0;   // how many a run is given
   std::shared_ptr<const SegmentationHead> head;
 };
 

@@ -129,6 +129,9 @@ class OperationChain {
   std::vector<Descriptor> operations_;
 };
 
+// Where cuDNN proposes fewer, every engine has its turn.
+constexpr size_t kFewConfigs = 8;
+
 // Of an engine: not the same every time; or less exact than the precision says.
 bool is_acceptable(const std::vector<cudnnBackendNumericalNote_t>& notes, const ConvSpec& spec) {
   const bool f32 = spec.precision == Precision::kF32;
@@ -155,6 +158,20 @@ bool is_ready(const std::vector<cudnnBackendBehaviorNote_t>& notes) {
   return std::find(notes.begin(), notes.end(), CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) == notes.end();
 }
 
+// `config` of `engine`, if its results are what the precision promises.
+Status append_config(const Descriptor& engine, Descriptor config, const ConvSpec& spec,
+                     std::vector<EngineConfig>* configs) {
+  EngineConfig result{std::move(config)};
+  std::vector<cudnnBackendNumericalNote_t> notes;
+  std::vector<cudnnBackendBehaviorNote_t> behaviour;
+  DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, &result.engine));
+  DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, &notes));
+  DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, &behaviour));
+  result.tensor_cores = std::find(notes.begin(), notes.end(), CUDNN_NUMERICAL_NOTE_TENSOR_CORE) != notes.end();
+  if (is_ready(behaviour) && is_acceptable(notes, spec)) configs->push_back(std::move(result));
+  return Status();
+}
+
 Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descriptor& graph, const ConvSpec& spec,
                       cudnnBackendHeurMode_t mode, std::vector<EngineConfig>* configs) {
   auto heuristics = Builder(&cudnn, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
@@ -179,23 +196,39 @@ Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descri
   DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.get_attribute(heuristics->get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                           CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, handles.data()),
                                       "the engines"));
-  for (int64_t i = 0; i < count; ++i) {
+  for (Descriptor& config : found) {
     cudnnBackendDescriptor_t handle = nullptr;
     DEEPLAB_RETURN_IF_ERROR(
         cudnn.check(cudnn.create_descriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &handle), "a descriptor"));
     const Descriptor engine(&cudnn, handle);
     int64_t one = 1;
-    DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.get_attribute(found[i].get(), CUDNN_ATTR_ENGINECFG_ENGINE,
-                                                            CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &one, &handle),
-                                        "an engine"));
-    EngineConfig config{std::move(found[i])};
-    std::vector<cudnnBackendNumericalNote_t> notes;
-    DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, &config.engine));
-    DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, &notes));
-    config.tensor_cores = std::find(notes.begin(), notes.end(), CUDNN_NUMERICAL_NOTE_TENSOR_CORE) != notes.end();
+    DEEPLAB_RETURN_IF_ERROR(cudnn.check(
+        cudnn.get_attribute(config.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &one, &handle),
+        "an engine"));
+    DEEPLAB_RETURN_IF_ERROR(append_config(engine, std::move(config), spec, configs));
+  }
+  return Status();
+}
+
+// Each engine that supports the graph, with its default settings. Those that are compiled when they are planned are not
+// even asked for them: where that fails, cuDNN 9.24 denies later ones that it had proposed before.
+Status append_defaults(const Cudnn& cudnn, const Descriptor& device, const Descriptor& graph, const ConvSpec& spec,
+                       std::vector<EngineConfig>* configs) {
+  int64_t engines = 0;
+  DEEPLAB_RETURN_IF_ERROR(graph.read(CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64, &engines));
+  for (int64_t index = 0; index < engines; ++index) {
+    auto engine = Builder(&cudnn, CUDNN_BACKEND_ENGINE_DESCRIPTOR)
+                      .set(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, graph)
+                      .set(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, index)
+                      .set(CUDNN_ATTR_ENGINE_DEVICEPROP, device)
+                      .finalize();
+    if (!engine.ok()) continue;
     std::vector<cudnnBackendBehaviorNote_t> behaviour;
-    DEEPLAB_RETURN_IF_ERROR(engine.read(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, &behaviour));
-    if (is_ready(behaviour) && is_acceptable(notes, spec)) configs->push_back(std::move(config));
+    DEEPLAB_RETURN_IF_ERROR(engine->read(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, &behaviour));
+    if (!is_ready(behaviour)) continue;
+    auto config =
+        Builder(&cudnn, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).set(CUDNN_ATTR_ENGINECFG_ENGINE, *engine).finalize();
+    if (config.ok()) DEEPLAB_RETURN_IF_ERROR(append_config(*engine, std::move(*config), spec, configs));
   }
   return Status();
 }
@@ -226,6 +259,11 @@ Result<std::vector<EngineConfig>> engine_configs(const Cudnn& cudnn, const Descr
   std::vector<EngineConfig> configs;
   const Status proposed = append_configs(cudnn, device, graph, spec, CUDNN_HEUR_MODE_A, &configs);
   const Status fallback = append_configs(cudnn, device, graph, spec, CUDNN_HEUR_MODE_FALLBACK, &configs);
+  // For some convolutions (3x3 from 512 to 1024 channels at rate 12, on an H200) the heuristics know of hardly
+  // anything.
+  if (configs.size() < kFewConfigs) {
+    DEEPLAB_RETURN_IF_ERROR(append_defaults(cudnn, device, graph, spec, &configs));
+  }
   if (configs.empty() && !proposed.ok()) return proposed;
   if (configs.empty() && !fallback.ok()) return fallback;
   return Result<std::vector<EngineConfig>>(std::move(configs));

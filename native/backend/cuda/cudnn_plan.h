@@ -23,8 +23,8 @@ struct EngineConfig {
   bool tensor_cores = false;
 };
 
-// Those that cuDNN proposes, the best first by its own estimate, without those whose results are not what the precision
-// promises, or not the same every time.
+// Those that cuDNN proposes, the best first by its own estimate, then, where these are few, all others with their
+// default settings; without those whose results are not what the precision promises, or not the same every time.
 Result<std::vector<EngineConfig>> engine_configs(const Cudnn& cudnn, const Descriptor& device, const Descriptor& graph,
                                                  const ConvSpec& spec);
 

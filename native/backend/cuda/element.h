@@ -78,6 +78,15 @@ auto with_element(Precision precision, const Body& body) {
   }
 }
 
+// a * b + c, on a GPU in one instruction. Unlike the CRF (crf/real.h), networks need no particular bits.
+DEEPLAB_INLINE float multiply_add(float a, float b, float c) {
+#ifdef __CUDA_ARCH__
+  return __fmaf_rn(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 // Eight channels, which are loaded and stored at once.
 template <typename T>
 struct alignas(16) Eight {

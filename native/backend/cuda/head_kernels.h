@@ -1,5 +1,5 @@
-// From logits on a coarse grid to what a user sees, fused: logits at the image's size are never in memory. Bilinear
-// with half-pixel centres, in the same order of operations as the CPU's.
+// From logits on a coarse grid to what a user sees, fused: logits at the image's size are never in memory. Bilinear, in
+// the same order of operations as the CPU's.
 #pragma once
 
 #include <cmath>

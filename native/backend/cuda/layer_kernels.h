@@ -1,8 +1,6 @@
-// The layers that cuDNN does not do, as kernels: preprocessing, pooling, the ASPP's sum. Activations are NHWC, channels
-// in eights.
+// Layers that cuDNN does not do, as kernels: preprocessing, the ASPP's sum, logits of several branches and given ones.
+// Activations are NHWC, channels in eights.
 #pragma once
-
-#include <cfloat>
 
 #include "backend/bilinear.h"
 #include "backend/cuda/convolution.h"
@@ -76,17 +74,17 @@ struct ResizeKernel {
   }
 };
 
-// f32 logits of several scales -> those of the first one's grid, a thread for each logit.
-struct FuseScalesKernel {
-  static constexpr int kMost = 16;  // scales, mirrored ones counted apart
-  struct Scale {
+// f32 logits on several grids -> those on the first one, a thread for each logit.
+struct FuseLogitsKernel {
+  static constexpr int kMost = 16;
+  struct Input {
     const float* logits;  // [N,height,width,classes]
     int64_t height, width;
     const BilinearTap* rows;     // [height of the grid]
     const BilinearTap* columns;  // [width of the grid]
   };
 
-  Scale scales[kMost];
+  Input inputs[kMost];
   int count;
   FuseRule rule;
   int64_t height, width, classes;
@@ -97,56 +95,22 @@ struct FuseScalesKernel {
     const int64_t n = i / (classes * width * height);
     float fused = 0;
     for (int k = 0; k < count; ++k) {
-      const Scale& scale = scales[k];
-      const BilinearTap row = scale.rows[y], column = scale.columns[x];
-      const float* image = scale.logits + n * scale.height * scale.width * classes + c;
+      const Input& input = inputs[k];
+      const BilinearTap row = input.rows[y], column = input.columns[x];
+      const float* image = input.logits + n * input.height * input.width * classes + c;
       const float* low = image + column.low * classes;
       const float* high = image + column.high * classes;
-      const int64_t top = row.low * scale.width * classes, bottom = row.high * scale.width * classes;
+      const int64_t top = row.low * input.width * classes, bottom = row.high * input.width * classes;
       const float left = low[top] + (low[bottom] - low[top]) * row.fraction;
       const float right = high[top] + (high[bottom] - high[top]) * row.fraction;
       const float value = left + (right - left) * column.fraction;
-      if (rule == FuseRule::kMean) {
-        fused += value;
-      } else {
+      if (rule == FuseRule::kMax) {
         fused = k == 0 || value > fused ? value : fused;
+      } else {
+        fused += value;
       }
     }
     output[i] = rule == FuseRule::kMean ? fused / static_cast<float>(count) : fused;
-  }
-};
-
-// A thread for eight channels of each output pixel. What lies outside the input does not count.
-template <typename T>
-struct MaxPoolKernel {
-  const Eight<T>* input;
-  int64_t in_height, in_width;
-  int64_t height, width, eights;  // of the output
-  int kernel, stride, dilation;
-  int64_t padding_top, padding_left;
-  Eight<T>* output;
-
-  DEEPLAB_INLINE void operator()(int64_t i) const {
-    const int64_t eight = i % eights, x = i / eights % width, y = i / (eights * width) % height;
-    const int64_t n = i / (eights * width * height);
-    float most[8];
-    for (float& value : most) value = -FLT_MAX;
-    for (int ky = 0; ky < kernel; ++ky) {
-      const int64_t from_y = y * stride - padding_top + ky * dilation;
-      if (from_y < 0 || from_y >= in_height) continue;
-      for (int kx = 0; kx < kernel; ++kx) {
-        const int64_t from_x = x * stride - padding_left + kx * dilation;
-        if (from_x < 0 || from_x >= in_width) continue;
-        const Eight<T> values = input[((n * in_height + from_y) * in_width + from_x) * eights + eight];
-        for (int c = 0; c < 8; ++c) {
-          const float value = to_float(values.values[c]);
-          most[c] = value > most[c] ? value : most[c];
-        }
-      }
-    }
-    Eight<T> result;
-    for (int c = 0; c < 8; ++c) result.values[c] = from_float<T>(most[c]);
-    output[i] = result;
   }
 };
 
@@ -170,6 +134,18 @@ struct ShiftedAddKernel {
       sum += to_float(products[(pixel + dy * width + dx) * stride + tap * classes + c]);
     }
     logits[i] = sum;
+  }
+};
+
+// The run's own logits [N,classes,area] -> [N,area,classes], a thread for each logit.
+struct GivenLogitsKernel {
+  const float* given;
+  int64_t area, classes;
+  float* logits;
+
+  DEEPLAB_INLINE void operator()(int64_t i) const {
+    const int64_t c = i % classes, pixel = i / classes % area, n = i / (classes * area);
+    logits[i] = given[(n * classes + c) * area + pixel];
   }
 };
 

@@ -66,15 +66,16 @@ Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& 
 
 }  // namespace
 
-// [out,in,kernel,kernel] -> [out,kernel,kernel,in] in the precision's elements, both channels filled up with zeros.
+// [out,in,kernel,kernel] -> [out,kernel,kernel,in], or [channels,1,kernel,kernel] -> [kernel,kernel,channels], in the
+// precision's elements, channels filled up with zeros.
 Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::string& name, const ConvWeights& weights,
-                                                                int64_t in_channels) const {
+                                                                int64_t in_channels, bool depthwise) const {
   const int64_t out = weights.dims[0], in = weights.dims[1], area = weights.dims[2] * weights.dims[3];
   const int64_t padded_out = padded_channels(out);
   auto conv = std::make_shared<DeviceConv>();
   const Status status = with_element(precision_, [&](auto element) -> Status {
     using T = decltype(element);
-    std::vector<T> kernel(padded_out * area * in_channels, from_float<T>(0.0f));
+    std::vector<T> kernel(padded_out * area * (depthwise ? 1 : in_channels), from_float<T>(0.0f));
     std::vector<T> bias(padded_out, from_float<T>(0.0f));
     bool finite = true;
     const auto convert = [&](float value) {
@@ -86,7 +87,10 @@ Result<std::shared_ptr<const DeviceConv>> DeviceWeights::upload(const std::strin
       bias[o] = convert(weights.bias[o]);
       for (int64_t i = 0; i < in; ++i) {
         const float* from = weights.kernel.data() + (o * in + i) * area;
-        for (int64_t k = 0; k < area; ++k) kernel[(o * area + k) * in_channels + i] = convert(from[k]);
+        for (int64_t k = 0; k < area; ++k) {
+          const int64_t to = depthwise ? k * padded_out + o : (o * area + k) * in_channels + i;
+          kernel[to] = convert(from[k]);
+        }
       }
     }
     if (!finite) {
@@ -161,11 +165,15 @@ Result<Step> compile_resize(const LayerCompiler& compiler, const Resize& op, con
   });
 }
 
-Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales& op,
+Result<Step> compile_fuse_logits(const LayerCompiler& compiler, const FuseLogits& op,
                                  const std::vector<Shape>& inputs) {
-  static_assert(FuseScalesKernel::kMost >= 2 * kMaxScales);
+  static_assert(FuseLogitsKernel::kMost >= 2 * kMaxScales);
+  if (inputs.size() > FuseLogitsKernel::kMost) {
+    return error(Code::kUnsupportedModel, "the logits of ", inputs.size(), " branches are fused, and the CUDA backend ",
+                 "fuses at most ", FuseLogitsKernel::kMost);
+  }
   const Shape& grid = inputs[0];
-  FuseScalesKernel kernel{};
+  FuseLogitsKernel kernel{};
   kernel.count = static_cast<int>(inputs.size());
   kernel.rule = op.rule;
   kernel.height = grid.h;
@@ -176,14 +184,14 @@ Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales
     const auto taps = upload_taps(compiler.stream, fuse_taps(grid.h, inputs[k].h, false),
                                   fuse_taps(grid.w, inputs[k].w, op.mirrored[k]));
     if (!taps.ok()) return taps.status();
-    kernel.scales[k] = {nullptr, inputs[k].h, inputs[k].w, taps->rows(), taps->columns()};
+    kernel.inputs[k] = {nullptr, inputs[k].h, inputs[k].w, taps->rows(), taps->columns()};
     tables.push_back(*taps);
   }
   return Step{
       "kernel", 0, false, 0,
       [kernel, tables, threads = grid.elements()](const StepContext& context, const StepMemory& memory) mutable {
         for (int k = 0; k < kernel.count; ++k) {
-          kernel.scales[k].logits = context.at<const float>(memory.inputs[k]);
+          kernel.inputs[k].logits = context.at<const float>(memory.inputs[k]);
         }
         kernel.output = context.at<float>(memory.output);
         return launch(context.stream, threads, kernel);
@@ -202,36 +210,13 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const std::strin
   spec.padding_left = horizontal.padding_before;
   spec.padding_right = horizontal.padding_after;
   spec.residual = op.residual;
-  spec.relu = op.relu;
+  spec.relu = op.activation != Activation::kNone;
   return convolution_step(compiler, name, op, spec);
 }
 
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
                                  const Shape& input, int64_t in_channels, const Shape& output) {
   return convolution_step(compiler, name, op, conv_spec(compiler.precision, input, in_channels, output));
-}
-
-Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, const Shape& output) {
-  return with_element(compiler.precision, [&](auto element) {
-    using T = decltype(element);
-    MaxPoolKernel<T> kernel{};
-    kernel.in_height = input.h;
-    kernel.in_width = input.w;
-    kernel.height = output.h;
-    kernel.width = output.w;
-    kernel.eights = padded_channels(output.c) / 8;
-    kernel.kernel = op.window.kernel;
-    kernel.stride = op.window.stride;
-    kernel.dilation = op.window.dilation;
-    kernel.padding_top = window_extent(op.window, input.h).padding_before;
-    kernel.padding_left = window_extent(op.window, input.w).padding_before;
-    const int64_t threads = output.n * output.h * output.w * kernel.eights;
-    return Step{"kernel", 0, false, 0, [kernel, threads](const StepContext& context, const StepMemory& memory) mutable {
-                  kernel.input = context.at<const Eight<T>>(memory.inputs[0]);
-                  kernel.output = context.at<Eight<T>>(memory.output);
-                  return launch(context.stream, threads, kernel);
-                }};
-  });
 }
 
 Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd& op, const Shape& products,
@@ -255,6 +240,16 @@ Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd
                   return launch(context.stream, threads, kernel);
                 }};
   });
+}
+
+Step compile_given_logits(const Shape& output) {
+  GivenLogitsKernel kernel{nullptr, output.h * output.w, output.c, nullptr};
+  return Step{"kernel", 0, false, 0,
+              [kernel, threads = output.elements()](const StepContext& context, const StepMemory& memory) mutable {
+                kernel.given = context.given;
+                kernel.logits = context.at<float>(memory.output);
+                return launch(context.stream, threads, kernel);
+              }};
 }
 
 }  // namespace deeplab::cuda

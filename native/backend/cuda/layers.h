@@ -1,4 +1,4 @@
-// A network's layers as steps.
+// A network's layers as steps: layers.cc, window_layers.cc, features.cc.
 #pragma once
 
 #include <map>
@@ -20,7 +20,7 @@ constexpr int64_t padded_channels(int64_t channels) {
 // for 8 it has none on some.
 constexpr int64_t image_channels(Precision precision) { return precision == Precision::kBF16 ? 16 : 8; }
 
-// Kernel and bias of a convolution on the device.
+// Kernel and bias of a convolution on the device: [out,kernel,kernel,in], depthwise [kernel,kernel,channels]; [out].
 struct DeviceConv {
   DeviceBuffer kernel;
   DeviceBuffer bias;
@@ -39,7 +39,7 @@ class DeviceWeights {
     if (const auto known = convs_.find(name); known != convs_.end()) return known->second;
     auto weights = read_weights(*file_, op);
     if (!weights.ok()) return weights.status();
-    auto uploaded = upload(name, *weights, in_channels);
+    auto uploaded = upload(name, *weights, in_channels, is_depthwise(op));
     if (uploaded.ok()) convs_[name] = *uploaded;
     return uploaded;
   }
@@ -47,7 +47,9 @@ class DeviceWeights {
 
  private:
   Result<std::shared_ptr<const DeviceConv>> upload(const std::string& name, const ConvWeights& weights,
-                                                   int64_t in_channels) const;
+                                                   int64_t in_channels, bool depthwise) const;
+  static bool is_depthwise(const Conv2d& op) { return op.depthwise; }
+  static bool is_depthwise(const AtrousTaps&) { return false; }
 
   const std::shared_ptr<const Safetensors> file_;
   const Precision precision_;
@@ -63,15 +65,30 @@ struct LayerCompiler {
 };
 
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image);
-// `in_channels` as they are in memory.
+// `in_channels` as they are in memory, here and below. Not for a depthwise one. Of ReLU6 it is the lower bound alone.
 Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
                                  const Shape& input, int64_t in_channels, const Shape& output);
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
                                  const Shape& input, int64_t in_channels, const Shape& output);
-Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, const Shape& output);
 Result<Step> compile_resize(const LayerCompiler& compiler, const Resize& op, const Shape& input, const Shape& output);
-Result<Step> compile_fuse_scales(const LayerCompiler& compiler, const FuseScales& op, const std::vector<Shape>& inputs);
+Result<Step> compile_fuse_logits(const LayerCompiler& compiler, const FuseLogits& op, const std::vector<Shape>& inputs);
 Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd& op, const Shape& products,
                                  const Shape& output);
+Step compile_given_logits(const Shape& output);
+
+// Depthwise. `bounds_input`: of ReLU6 before it, it is this one that does the upper bound, as it reads.
+Result<Step> compile_depthwise(const LayerCompiler& compiler, const Conv2d& op, const Shape& input, int64_t in_channels,
+                               const Shape& output, bool bounds_input);
+// `step`, and then ReLU6's upper bound.
+Step bounded(const LayerCompiler& compiler, Step step, const Shape& output);
+Step compile_max_pool(const LayerCompiler& compiler, const MaxPool& op, const Shape& input, int64_t in_channels,
+                      const Shape& output);
+Step compile_average_pool(const LayerCompiler& compiler, const AveragePool& op, const Shape& input, int64_t in_channels,
+                          const Shape& output);
+
+Step compile_global_average_pool(const LayerCompiler& compiler, const Shape& input, int64_t in_channels);
+// `in_channels` of each input.
+Step compile_concat(const LayerCompiler& compiler, const std::vector<Shape>& inputs,
+                    const std::vector<int64_t>& in_channels, const Shape& output);
 
 }  // namespace deeplab::cuda

@@ -12,13 +12,13 @@ UpsampledLogits upsampled(const float* logits, const Shape& grid, const Shape& i
 
 }  // namespace
 
-Result<std::shared_ptr<const SegmentationHead>> SegmentationHead::create(Stream stream, const Shape& logits,
-                                                                         const Shape& image,
-                                                                         const InputGeometry& geometry) {
-  const double vertical = grid_scale(image.h, geometry.height, geometry.padded_height, logits.h);
-  const double horizontal = grid_scale(image.w, geometry.width, geometry.padded_width, logits.w);
-  auto taps =
-      upload_taps(stream, bilinear_taps(image.h, logits.h, vertical), bilinear_taps(image.w, logits.w, horizontal));
+Result<std::shared_ptr<const SegmentationHead>> SegmentationHead::create(Stream stream,
+                                                                         const deeplab::SegmentationHead& op,
+                                                                         const Shape& logits, const Shape& image) {
+  const InputGeometry geometry = input_geometry(op.config, image.h, image.w);
+  const Upsample upsample = op.config.upsample;
+  auto taps = upload_taps(stream, upsample_taps(upsample, image.h, geometry.height, geometry.padded_height, logits.h),
+                          upsample_taps(upsample, image.w, geometry.width, geometry.padded_width, logits.w));
   if (!taps.ok()) return taps.status();
   return std::shared_ptr<const SegmentationHead>(new SegmentationHead(logits, image, std::move(*taps)));
 }

@@ -11,8 +11,8 @@ namespace deeplab::cuda {
 
 class SegmentationHead {
  public:
-  static Result<std::shared_ptr<const SegmentationHead>> create(Stream stream, const Shape& logits, const Shape& image,
-                                                                const InputGeometry& geometry);
+  static Result<std::shared_ptr<const SegmentationHead>> create(Stream stream, const deeplab::SegmentationHead& op,
+                                                                const Shape& logits, const Shape& image);
 
   int64_t classes() const { return logits_.c; }
   int64_t logits_elements() const { return logits_.elements(); }

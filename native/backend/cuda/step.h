@@ -14,6 +14,7 @@ struct StepContext {
   Stream stream = nullptr;
   std::byte* arena = nullptr;  // offsets into it were planned when the step was compiled
   const uint8_t* pixels = nullptr;
+  const float* given = nullptr;  // logits, of a graph with GivenLogits
   template <typename T>
   T* at(size_t offset) const {
     return reinterpret_cast<T*>(arena + offset);
