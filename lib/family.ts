@@ -7,7 +7,10 @@ export interface FamilyMember {
   readonly name: string;
   /** The keys of a weights file's `__metadata__` that make it (docs/weights.md), with 21 classes. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** The mIoU that was published, in percent, on PASCAL VOC 2012 val at one scale; null where none was. */
+  /**
+   * The mIoU that was published, in percent, on PASCAL VOC 2012 val, at one scale unless `source` says otherwise; null
+   * where none was.
+   */
   readonly accuracy: number | null;
   /** The same after the fully connected CRF; null where it was not published. */
   readonly accuracyWithCrf: number | null;
