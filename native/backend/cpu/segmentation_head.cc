@@ -5,15 +5,64 @@
 #include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/vector.h"
 
 namespace deeplab {
 namespace {
+
+// Pixels of a row that lie between the same two columns of the grid.
+struct ColumnRun {
+  int64_t first, count;
+  int64_t low, high;  // columns
+};
+
+using Labels = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
+
+// The labels of a row of pixels, of logits [grid width, classes] that lie `fraction` of the way from `low` to `high`.
+// `columns` are the pixels' own fractions, with kLanes more behind the last; `blended` has room for a row of logits.
+DEEPLAB_MULTIVERSION
+void label_row(const float* low, const float* high, float fraction, int64_t grid_width, int64_t classes,
+               const ColumnRun* runs, int64_t run_count, const float* columns, float* blended, uint8_t* labels) {
+  for (int64_t i = 0; i < grid_width * classes; ++i) blended[i] = low[i] + (high[i] - low[i]) * fraction;
+  for (int64_t r = 0; r < run_count; ++r) {
+    const ColumnRun& run = runs[r];
+    const float *left = blended + run.low * classes, *right = blended + run.high * classes;
+    for (int64_t i = 0; i < run.count; i += kLanes) {  // the lanes behind the run are computed in vain
+      const Floats across = load(columns + run.first + i);
+      Floats most = left[0] + (right[0] - left[0]) * across;
+      Labels best = {};
+      for (int64_t c = 1; c < classes; ++c) {
+        const Floats value = left[c] + (right[c] - left[c]) * across;
+        const auto better = value > most;
+        most = better ? value : most;
+        best = better ? Labels{} + static_cast<int32_t>(c) : best;
+      }
+      const int64_t count = std::min(kLanes, run.count - i);
+      for (int64_t lane = 0; lane < count; ++lane) labels[run.first + i + lane] = static_cast<uint8_t>(best[lane]);
+    }
+  }
+}
 
 struct Head {
   Shape logits;  // stored [N,h,w,classes]
   Shape image;
   std::vector<BilinearTap> rows;
   std::vector<BilinearTap> columns;
+  std::vector<ColumnRun> runs;          // of `columns`
+  std::vector<float> column_fractions;  // and kLanes zeros
+
+  Head(const Shape& grid, const Shape& picture, std::vector<BilinearTap> row_taps, std::vector<BilinearTap> column_taps)
+      : logits(grid), image(picture), rows(std::move(row_taps)), columns(std::move(column_taps)) {
+    for (int64_t x = 0; x < image.w; ++x) {
+      const BilinearTap& tap = columns[x];
+      if (runs.empty() || runs.back().low != tap.low || runs.back().high != tap.high) {
+        runs.push_back({x, 0, tap.low, tap.high});
+      }
+      ++runs.back().count;
+      column_fractions.push_back(tap.fraction);
+    }
+    column_fractions.resize(image.w + kLanes);
+  }
 
   // Calls write(x, logits of pixel x) along row y of image n. `blended` has room for a row of logits.
   template <typename Write>
@@ -32,13 +81,22 @@ struct Head {
     }
   }
 
-  // Row y of image n: its labels, and its scores if `scores` is not null.
-  void write_labels(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels,
+  // Row y of image n: its labels.
+  void write_labels(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels) const {
+    const int64_t row = logits.w * logits.c;
+    const float* grid = all_logits + n * logits.h * row;
+    label_row(grid + rows[y].low * row, grid + rows[y].high * row, rows[y].fraction, logits.w, logits.c, runs.data(),
+              static_cast<int64_t>(runs.size()), column_fractions.data(), blended,
+              labels + (n * image.h + y) * image.w);
+  }
+
+  // Row y of image n: its labels and scores.
+  void write_scores(const float* all_logits, int64_t n, int64_t y, float* blended, uint8_t* labels,
                     float* scores) const {
     for_each_pixel(all_logits, n, y, blended, [&](int64_t x, float* pixel) {
       const auto best = std::max_element(pixel, pixel + logits.c);
       labels[(n * image.h + y) * image.w + x] = static_cast<uint8_t>(best - pixel);
-      if (scores != nullptr) write_softmax(pixel, *best, scores + (n * logits.c * image.h + y) * image.w + x);
+      write_softmax(pixel, *best, scores + (n * logits.c * image.h + y) * image.w + x);
     });
   }
 
@@ -83,8 +141,10 @@ Step compile_segmentation_head(const SegmentationHead& op, const Shape& logits, 
               const int64_t n = i / head.image.h, y = i % head.image.h;
               if (context.unary != nullptr) {
                 head.write_unary(grid, n, y, blended, context.unary);
+              } else if (context.output.scores != nullptr) {
+                head.write_scores(grid, n, y, blended, context.output.labels, context.output.scores);
               } else {
-                head.write_labels(grid, n, y, blended, context.output.labels, context.output.scores);
+                head.write_labels(grid, n, y, blended, context.output.labels);
               }
             });
             if (context.output.logits != nullptr) head.write_logits(grid, context.output.logits);
