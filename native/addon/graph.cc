@@ -89,8 +89,7 @@ struct SetFields {
 
 Napi::Value describe_graph(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const int output_stride = static_cast<int>(integer_argument(info[3], "outputStride", 0, 16));
-  const auto model = open_model(string_argument(info[0], "path"), output_stride);
+  const auto model = open_model(string_argument(info[0], "path"), output_stride_argument(info[3]));
   if (!model.ok()) throw to_error(env, model.status());
   const Graph graph = build_deeplab(model->config);
   const auto shapes = infer_shapes(graph, image_argument(info[1], info[2], Napi::Number::New(env, 3)));

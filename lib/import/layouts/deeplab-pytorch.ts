@@ -4,7 +4,7 @@
 import type { Archive } from '../archive';
 import { classKeys } from './classes';
 import { type Layout, prefixOf, pytorchBatchNorm, Selection, sizeOf } from './layout';
-import { type ResNetUnit, resNetBackbone, resNetChannels, resNetUnits } from './resnet';
+import { type ResNetUnit, resNetBackbone, resNetUnits, takeAspp } from './resnet';
 
 const name = 'deeplab-pytorch';
 const anchor = 'layer1.conv1.conv.weight';
@@ -43,11 +43,7 @@ export const deeplabPytorch: Layout = {
     const older = archive.tensors.has(`${prefix}aspp.stages.c0.weight`);
     const aspp = `${prefix}aspp.${older ? 'stages.' : ''}c`;
     const classes = sizeOf(archive, `${aspp}0.weight`, 0);
-    for (let branch = 0; branch < 4; branch++) {
-      const target = `aspp.branches.${branch}`;
-      selection.take(`${target}.weight`, `${aspp}${branch}.weight`, [classes, resNetChannels, 3, 3]);
-      selection.take(`${target}.bias`, `${aspp}${branch}.bias`, [classes]);
-    }
+    takeAspp(selection, classes, (branch) => [`${aspp}${branch}.weight`, `${aspp}${branch}.bias`]);
     selection.leave((tensor) => tensor.endsWith('.num_batches_tracked'), 'counts batches, for training');
     return selection.finish({
       architecture: 'deeplab_v2',

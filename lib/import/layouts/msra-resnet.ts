@@ -7,7 +7,7 @@ import type { Archive } from '../archive';
 import { classKeys } from './classes';
 import { type Layout, Selection, sizeOf, tensorflowBatchNorm, unsupported } from './layout';
 import { isOptimizerState } from './optimizer-state';
-import { type ResNetUnit, resNetBackbone, resNetChannels, resNetUnits } from './resnet';
+import { type ResNetUnit, resNetBackbone, resNetUnits, takeAspp } from './resnet';
 import { hwio } from './turn';
 
 const branches = { conv1: 'branch2a', conv2: 'branch2b', conv3: 'branch2c', downsample: 'branch1' } as const;
@@ -79,10 +79,7 @@ export const caffeResNet: Layout = {
     }
     const head = headOf(archive, '0');
     const classes = sizeOf(archive, `${head}0/0`, 0);
-    for (let branch = 0; branch < 4; branch++) {
-      selection.take(`aspp.branches.${branch}.weight`, `${head}${branch}/0`, [classes, resNetChannels, 3, 3]);
-      selection.take(`aspp.branches.${branch}.bias`, `${head}${branch}/1`, [classes]);
-    }
+    takeAspp(selection, classes, (branch) => [`${head}${branch}/0`, `${head}${branch}/1`]);
     selection.leave(isScaledCopy, 'shares its weights with the layer at the full size');
     return selection.finish({
       ...description,
@@ -118,11 +115,7 @@ export const tensorflowResNet: Layout = {
     }
     const head = headOf(archive, 'weights');
     const classes = sizeOf(archive, `${head}0/weights`, -1);
-    for (let branch = 0; branch < 4; branch++) {
-      const target = `aspp.branches.${branch}`;
-      selection.take(`${target}.weight`, `${head}${branch}/weights`, [classes, resNetChannels, 3, 3], hwio);
-      selection.take(`${target}.bias`, `${head}${branch}/biases`, [classes]);
-    }
+    takeAspp(selection, classes, (branch) => [`${head}${branch}/weights`, `${head}${branch}/biases`], hwio);
     selection.leave(isOptimizerState, "is the optimiser's state, for training");
     return selection.finish({
       ...description,

@@ -4,7 +4,7 @@
 import type { Archive } from '../archive';
 import { classKeys } from './classes';
 import { type ImportedModel, type Layout, prefixOf, pytorchBatchNorm, Selection, sizeOf, unsupported } from './layout';
-import { resNetBackbone, resNetChannels, resNetUnits } from './resnet';
+import { resNetBackbone, resNetUnits, takeAspp } from './resnet';
 
 const name = 'deeplab';
 const anchor = 'aspp.branches.0.weight';
@@ -37,11 +37,8 @@ function plain(archive: Archive): ImportedModel {
     );
   }
   const classes = sizeOf(archive, `${prefix}${anchor}`, 0);
-  for (let branch = 0; branch < 4; branch++) {
-    const target = `aspp.branches.${branch}`;
-    selection.take(`${target}.weight`, `${prefix}${target}.weight`, [classes, resNetChannels, 3, 3]);
-    selection.take(`${target}.bias`, `${prefix}${target}.bias`, [classes]);
-  }
+  const aspp = `${prefix}aspp.branches.`;
+  takeAspp(selection, classes, (branch) => [`${aspp}${branch}.weight`, `${aspp}${branch}.bias`]);
   selection.leave((tensor) => tensor.endsWith('.num_batches_tracked'), 'counts batches, for training');
   return selection.finish({
     architecture: 'deeplab_v2',

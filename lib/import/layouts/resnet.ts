@@ -1,7 +1,9 @@
-// The convolutions of the bottleneck ResNets (He et al. 2016, table 1), as every layout has them under its own names.
+// The convolutions of the bottleneck ResNets (He et al. 2016, table 1), and of DeepLab v2's head on them, as every layout
+// has them under its own names.
 
 import type { Archive } from '../archive';
-import { type ConvolutionUnit, unsupported } from './layout';
+import { type ConvolutionUnit, type Selection, unsupported } from './layout';
+import { asStored, type Turn } from './turn';
 
 /** One convolution, with where it stands. */
 export interface ResNetUnit extends ConvolutionUnit {
@@ -60,5 +62,20 @@ export function* resNetUnits(backbone: ResNetBackbone): Generator<ResNetUnit> {
       }
       inputs = outputs;
     }
+  }
+}
+
+/** The four branches of DeepLab v2's ASPP, given the names of each one's kernel and bias in the archive. */
+export function takeAspp(
+  selection: Selection,
+  classes: number,
+  names: (branch: number) => readonly [weight: string, bias: string],
+  turn: Turn = asStored,
+): void {
+  for (let branch = 0; branch < 4; branch++) {
+    const target = `aspp.branches.${branch}`;
+    const [weight, bias] = names(branch);
+    selection.take(`${target}.weight`, weight, [classes, resNetChannels, 3, 3], turn);
+    selection.take(`${target}.bias`, bias, [classes]);
   }
 }

@@ -7,7 +7,7 @@ import type { Archive } from '../archive';
 import { classKeys } from './classes';
 import { type Layout, Selection, sizeOf, tensorflowBatchNorm, unsupported } from './layout';
 import { isOptimizerState } from './optimizer-state';
-import { type ResNetUnit, resNetBackbone, resNetChannels, resNetUnits } from './resnet';
+import { type ResNetUnit, resNetBackbone, resNetUnits, takeAspp } from './resnet';
 import { hwio } from './turn';
 
 const name = 'slim-resnet';
@@ -52,11 +52,7 @@ export const slimResNet: Layout = {
       selection.takeUnit(unit, { weight: `${place}/weights`, bn: tensorflowBatchNorm(`${place}/BatchNorm`) }, hwio);
     }
     const classes = sizeOf(archive, `${aspp}1/weights`, -1);
-    for (let branch = 0; branch < 4; branch++) {
-      const [target, source] = [`aspp.branches.${branch}`, `${aspp}${branch + 1}`];
-      selection.take(`${target}.weight`, `${source}/weights`, [classes, resNetChannels, 3, 3], hwio);
-      selection.take(`${target}.bias`, `${source}/biases`, [classes]);
-    }
+    takeAspp(selection, classes, (branch) => [`${aspp}${branch + 1}/weights`, `${aspp}${branch + 1}/biases`], hwio);
     selection.leave(isOptimizerState, "is the optimiser's state, for training");
     return selection.finish({
       architecture: 'deeplab_v2',
