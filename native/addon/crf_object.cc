@@ -68,7 +68,8 @@ Napi::Function CrfObject::define(Napi::Env env) {
       {InstanceAccessor<&CrfObject::device>("device"), InstanceAccessor<&CrfObject::lattice_bytes>("latticeBytes"),
        InstanceAccessor<&CrfObject::vertices>("vertices"),
        InstanceMethod<&CrfObject::inference_bytes>("inferenceBytes"), InstanceMethod<&CrfObject::infer>("infer"),
-       InstanceMethod<&CrfObject::cancel>("cancel"), InstanceMethod<&CrfObject::close>("close")});
+       InstanceMethod<&CrfObject::cancel>("cancel"), InstanceMethod<&CrfObject::close>("close"),
+       InstanceMethod<&CrfObject::abort>("abort")});
 }
 
 Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
@@ -95,7 +96,10 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
   crf->session_ = std::make_unique<CrfSession>(std::move(options), std::move(pending.settle));
   crf->workers_ = environment.workers;
   environment.workers->insert(&crf->session_->worker());
-  return pending.promise;
+  const Napi::Object building = Napi::Object::New(env);
+  building["crf"] = object;
+  building["built"] = pending.promise;
+  return building;
 }
 
 // A pending request keeps its CRF alive, so the session is idle and stops at once.
@@ -148,6 +152,10 @@ Napi::Value CrfObject::infer(const Napi::CallbackInfo& info) {
 
 Napi::Value CrfObject::cancel(const Napi::CallbackInfo& info) {
   return cancel_request(info, session(info.Env()).worker());
+}
+
+Napi::Value CrfObject::abort(const Napi::CallbackInfo& info) {
+  return abort_worker(info, session(info.Env()).worker());
 }
 
 Napi::Value CrfObject::close(const Napi::CallbackInfo& info) {

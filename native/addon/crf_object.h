@@ -13,7 +13,7 @@ namespace deeplab {
 class CrfObject : public Napi::ObjectWrap<CrfObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // createCrf(pixels, width, height, channels, options): Promise<NativeCrf>
+  // createCrf(pixels, width, height, channels, options): { crf: NativeCrf, built: Promise }
   static Napi::Value create(const Napi::CallbackInfo& info);
 
   explicit CrfObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CrfObject>(info) {}
@@ -27,6 +27,7 @@ class CrfObject : public Napi::ObjectWrap<CrfObject> {
   Napi::Value infer(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value abort(const Napi::CallbackInfo& info);
 
   // Throws where JavaScript has constructed an object without createCrf.
   CrfSession& session(Napi::Env env) const;

@@ -73,10 +73,11 @@ Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object resu
   return {deferred.Promise(), std::move(settle)};
 }
 
-Environment::Request Environment::start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner) {
+Environment::Request Environment::start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner,
+                                                Complete complete) {
   Napi::Object handle = Napi::Object::New(env);
   handle["id"] = static_cast<double>(id);
-  auto pending = start_promise(env, result, owner);
+  auto pending = start_promise(env, result, owner, std::move(complete));
   handle["result"] = pending.promise;
   return {handle, std::move(pending.settle)};
 }
@@ -105,6 +106,11 @@ Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker) {
   auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
   worker.close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
+}
+
+Napi::Value abort_worker(const Napi::CallbackInfo& info, Worker& worker) {
+  worker.abort();
+  return info.Env().Undefined();
 }
 
 void throw_if_error(Napi::Env env, const Status& status) {

@@ -56,7 +56,8 @@ class Environment {
     Napi::Object handle;
     std::function<void(const Status&)> settle;
   };
-  Request start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner);
+  Request start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner,
+                        Complete complete = nullptr);
 
   // Workers to stop at the environment's end. Shared, because objects are finalized after this one.
   using Workers = std::set<Worker*>;
@@ -81,9 +82,10 @@ class Environment {
   uint64_t next_key_ = 0;
 };
 
-// The methods cancel(id) and close() of an object whose work `worker` does.
+// The methods cancel(id), close() and abort() of an object whose work `worker` does.
 Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker);
 Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker);
+Napi::Value abort_worker(const Napi::CallbackInfo& info, Worker& worker);
 
 // A JavaScript error with the status' code and message; lib/native.ts makes it a DeepLabError.
 Napi::Error to_error(Napi::Env env, const Status& status);

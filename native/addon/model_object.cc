@@ -14,6 +14,22 @@ constexpr const char* kFuseRules[] = {"max", "mean"};
 enum class Fit { kModel, kNative, kLongest, kTile };
 constexpr const char* kFits[] = {"model", "native", "longest", "tile"};
 constexpr int kMaxFitSize = 1 << 15;
+constexpr const char* kPriorities[] = {"interactive", "bulk"};
+constexpr int kMaxBatch = 1024;
+constexpr int kMaxDelayMs = 60'000;
+
+BucketRule buckets_argument(const Napi::Object& options) {
+  BucketRule rule;
+  rule.multiple = integer_argument(options.Get("bucketMultiple"), "bucketMultiple", 1, kMaxImageSide);
+  const Napi::Value sizes = options.Get("bucketSizes");
+  const uint32_t count = sizes.IsArray() ? sizes.As<Napi::Array>().Length() : 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Napi::Object size = object_argument(sizes.As<Napi::Array>().Get(i), "bucketSizes");
+    rule.sizes.push_back({integer_argument(size.Get("width"), "width", 1, kMaxImageSide),
+                          integer_argument(size.Get("height"), "height", 1, kMaxImageSide)});
+  }
+  return rule;
+}
 
 SessionOptions session_options(const Napi::CallbackInfo& info) {
   SessionOptions options;
@@ -21,6 +37,11 @@ SessionOptions session_options(const Napi::CallbackInfo& info) {
   options.network = network_argument(info[0], given);
   options.network.threads = static_cast<int>(integer_argument(given.Get("threads"), "threads", 1, 1024));
   options.cache_size = static_cast<int>(integer_argument(given.Get("cacheSize"), "cacheSize", 1, 1024));
+  const int64_t max_batch = integer_argument(given.Get("maxBatch"), "maxBatch", 0, kMaxBatch);
+  if (max_batch > 0) options.max_batch = max_batch;
+  const double delay_ms = number_argument(given.Get("maxDelayMs"), "maxDelayMs", 0, kMaxDelayMs);
+  options.max_delay = std::chrono::microseconds(static_cast<int64_t>(delay_ms * 1000));
+  options.buckets = buckets_argument(given);
   return options;
 }
 
@@ -93,7 +114,8 @@ Napi::Object allocate_result(Napi::Env env, const Shape& image, int64_t classes,
 Napi::Function ModelObject::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
                      {InstanceAccessor<&ModelObject::info>("info"), InstanceMethod<&ModelObject::segment>("segment"),
-                      InstanceMethod<&ModelObject::cancel>("cancel"), InstanceMethod<&ModelObject::close>("close")});
+                      InstanceMethod<&ModelObject::cancel>("cancel"), InstanceMethod<&ModelObject::close>("close"),
+                      InstanceMethod<&ModelObject::abort>("abort"), InstanceMethod<&ModelObject::stats>("stats")});
 }
 
 Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
@@ -105,7 +127,10 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
   model->workers_ = environment.workers;
   environment.workers->insert(&model->session_->worker());
-  return pending.promise;
+  const Napi::Object loading = Napi::Object::New(info.Env());
+  loading["model"] = object;
+  loading["loaded"] = pending.promise;
+  return loading;
 }
 
 // A pending request keeps its model alive, so the session is idle and stops at once.
@@ -125,6 +150,7 @@ Napi::Value ModelObject::info(const Napi::CallbackInfo& info) {
   object["device"] = session.device;
   object["precision"] = precision_name(session.precision);
   object["threads"] = session.threads;
+  object["maxBatch"] = static_cast<double>(session.max_batch);
   return object;
 }
 
@@ -136,9 +162,10 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   const size_t classes = options.Get("scores").ToBoolean() ? session.info().config.classes.size() : 0;
   request.mode = mode_argument(options);
   request.tiling = tiling_argument(options);
+  request.priority = choice_argument<Priority>(options.Get("priority"), "priority", kPriorities);
   Shape logits;
   if (options.Get("logits").ToBoolean()) {
-    auto shape = session.logits_shape(request.image, request.mode);
+    auto shape = session.logits_shape(request);
     if (!shape.ok()) throw to_error(env, shape.status());
     logits = *shape;
   }
@@ -152,14 +179,44 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   const uint8_t* pixels = info[0].As<Napi::Uint8Array>().Data();
   request.pixels.assign(pixels, pixels + request.image.elements());
   request.id = next_id_++;
-  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>());
-  request.done = std::move(started.settle);
+  const auto times = std::make_shared<TaskTimes>();
+  const auto set_times = [times](Napi::Object result) {
+    result["queuedMs"] = times->queued_ms;
+    result["computedMs"] = times->computed_ms;
+  };
+  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>(), set_times);
+  request.done = [times, settle = std::move(started.settle)](const Status& status, const TaskTimes& taken) {
+    *times = taken;
+    settle(status);
+  };
   session.submit(std::move(request));
   return started.handle;
 }
 
 Napi::Value ModelObject::cancel(const Napi::CallbackInfo& info) {
   return cancel_request(info, session(info.Env()).worker());
+}
+
+Napi::Value ModelObject::abort(const Napi::CallbackInfo& info) {
+  return abort_worker(info, session(info.Env()).worker());
+}
+
+Napi::Value ModelObject::stats(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const WorkerStats stats = session(env).worker().stats();
+  Napi::Array batches = Napi::Array::New(env, stats.batches.size());
+  uint32_t i = 0;
+  for (const auto& [size, runs] : stats.batches) {
+    Napi::Object batch = Napi::Object::New(env);
+    batch["size"] = static_cast<double>(size);
+    batch["runs"] = static_cast<double>(runs);
+    batches[i++] = batch;
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object["queued"] = static_cast<double>(stats.queued);
+  object["running"] = static_cast<double>(stats.running);
+  object["batches"] = batches;
+  return object;
 }
 
 Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {

@@ -13,7 +13,7 @@ namespace deeplab {
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // loadModel(path, options): Promise<NativeModel>
+  // loadModel(path, options): { model: NativeModel, loaded: Promise }
   static Napi::Value load(const Napi::CallbackInfo& info);
 
   explicit ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {}
@@ -24,6 +24,8 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Napi::Value segment(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value abort(const Napi::CallbackInfo& info);
+  Napi::Value stats(const Napi::CallbackInfo& info);
 
   // Throws where JavaScript has constructed an object without loading a model.
   Session& session(Napi::Env env) const;

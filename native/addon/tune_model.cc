@@ -21,7 +21,7 @@ class TuneCall {
   ~TuneCall() { workers_->erase(&worker_); }
 
   void start(Worker::Done done) {
-    const auto work = [this] {
+    const auto work = [this](const std::atomic<bool>&) {
       auto tuned = tune(request_, images_);
       if (tuned.ok()) tuning_ = std::move(*tuned);
       return tuned.status();

@@ -59,6 +59,10 @@ struct CrfModel {
 struct CrfInference {
   int iterations = 10;
   double tolerance = 0;  // stop when an iteration lowers the KL divergence by less nats per pixel; 0: never
+
+  bool operator==(const CrfInference& other) const {
+    return iterations == other.iterations && tolerance == other.tolerance;
+  }
 };
 
 struct CrfParameters {

@@ -3,7 +3,7 @@
 namespace deeplab {
 
 CrfSession::CrfSession(CrfSessionOptions options, Worker::Done built) : image_(options.image) {
-  auto build = [this, options = std::move(options)] {
+  auto build = [this, options = std::move(options)](const std::atomic<bool>&) {
     auto backend = find_backend(options.device, options.cudnn);
     if (!backend.ok()) return backend.status();
     backend_ = *backend;
@@ -28,7 +28,8 @@ void CrfSession::submit(CrfRequest request) {
   const auto infer = [this, shared](const std::atomic<bool>& cancelled) {
     return crf_->infer(std::move(shared->unary), shared->inference, shared->output, cancelled);
   };
-  worker_.submit(shared->id, infer, std::move(shared->done));
+  const auto done = [shared](const Status& status, const TaskTimes&) { shared->done(status); };
+  worker_.submit(shared->id, Priority::kInteractive, std::make_shared<LoneTask>(infer), done);
 }
 
 }  // namespace deeplab

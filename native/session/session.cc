@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "graph/shapes.h"
+#include "session/batch.h"
 
 namespace deeplab {
 namespace {
@@ -28,14 +29,80 @@ void copy_tile(const uint8_t* pixels, const Shape& image, int64_t top, int64_t l
   }
 }
 
+// What a GPU computes at once unless told otherwise. A CPU gains nothing from batches of images that are not tiny.
+constexpr size_t kGpuBatch = 8;
+
+bool same_crf(const std::optional<CrfParameters>& a, const std::optional<CrfParameters>& b) {
+  if (!a.has_value() || !b.has_value()) return a.has_value() == b.has_value();
+  return a->model == b->model && a->inference == b->inference;
+}
+
 }  // namespace
+
+// A request in the worker's queue.
+class Session::SegmentTask : public Task {
+ public:
+  SegmentTask(Session& session, SegmentRequest request)
+      : request(std::move(request)), size(session.padded(this->request)), session_(session) {}
+
+  Started start(const std::vector<Task*>& riders, const std::atomic<bool>& cancelled) override {
+    try {
+      if (request.tiling.has_value()) return session_.run_tiles(request, cancelled);
+      if (crf_after_padding()) return session_.run_padded_crf(*this, cancelled);
+      if (riders.empty() && size == request.image) return session_.run_alone(request, cancelled);
+      std::vector<SegmentTask*> tasks{this};
+      for (Task* rider : riders) tasks.push_back(static_cast<SegmentTask*>(rider));
+      return session_.run_batch(tasks, cancelled);
+    } catch (const std::bad_alloc&) {
+      return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
+                   " needs more memory than there is");
+    }
+  }
+
+  bool takes(const Task& other) const override {
+    const auto& theirs = static_cast<const SegmentTask&>(other);
+    return rides() && theirs.rides() && size == theirs.size && request.mode == theirs.request.mode &&
+           (request.output.scores == nullptr) == (theirs.request.output.scores == nullptr) &&
+           (request.output.logits == nullptr) == (theirs.request.output.logits == nullptr) &&
+           same_crf(request.crf, theirs.request.crf);
+  }
+
+  Status deliver() override {
+    if (batch != nullptr) batch->deliver(place, request.image, request.output);
+    return outcome;
+  }
+
+  const SegmentRequest request;
+  const Shape size;  // of the image, padded
+  // Where a batch has computed it.
+  std::shared_ptr<const Batch> batch;
+  size_t place = 0;
+  Status outcome;  // of this request, in a run that succeeded
+
+ private:
+  bool crf_after_padding() const { return request.crf.has_value() && size != request.image; }
+  bool rides() const { return !request.tiling.has_value() && !crf_after_padding(); }
+
+  Session& session_;
+};
 
 Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::move(options)) {
   const auto free_network = [this] {
     executables_.clear();
     network_.reset();
   };
-  worker_.start([this] { return load(); }, std::move(loaded), free_network);
+  worker_.start([this](const std::atomic<bool>& cancelled) { return load(cancelled); }, std::move(loaded),
+                free_network);
+}
+
+Shape Session::padded(const SegmentRequest& request) const {
+  const ResizeRule rule = request.mode.input.has_value() ? request.mode.input->resize : info_.config.resize;
+  const bool as_it_is = rule == ResizeRule::kNone && !request.tiling.has_value();
+  return as_it_is ? bucket_of(options_.buckets, request.image) : request.image;
+}
+
+Result<Shape> Session::logits_shape(const SegmentRequest& request) const {
+  return logits_shape(padded(request), request.mode);
 }
 
 Result<Shape> Session::logits_shape(const Shape& image, const InferenceMode& mode) const {
@@ -46,37 +113,91 @@ Result<Shape> Session::logits_shape(const Shape& image, const InferenceMode& mod
 }
 
 void Session::submit(SegmentRequest request) {
-  // A std::function is copied, a request need not be.
-  auto shared = std::make_shared<SegmentRequest>(std::move(request));
-  worker_.submit(
-      shared->id, [this, shared](const std::atomic<bool>& cancelled) { return run(*shared, cancelled); },
-      std::move(shared->done));
+  const uint64_t id = request.id;
+  const Priority priority = request.priority;
+  Worker::TaskDone done = std::move(request.done);
+  worker_.submit(id, priority, std::make_shared<SegmentTask>(*this, std::move(request)), std::move(done));
 }
 
-Status Session::load() {
+Status Session::load(const std::atomic<bool>& cancelled) {
   auto loaded = load_network(options_.network);
   if (!loaded.ok()) return loaded.status();
-  info_ = {std::move(loaded->config), loaded->backend->device(), loaded->precision, options_.network.threads};
+  backend_ = loaded->backend;
+  info_ = {std::move(loaded->config), backend_->device(), loaded->precision, options_.network.threads,
+           options_.max_batch.value_or(backend_->device() == "cpu" ? 1 : kGpuBatch)};
+  worker_.set_policy({info_.max_batch, options_.max_delay});
   graph_ = std::move(loaded->graph);
   network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
   return executable_for({usual_image(info_.config), {}}).status();
 }
 
-Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
-  try {
-    if (request.tiling.has_value()) return run_tiles(request, cancelled);
-    RunInput input;
-    input.pixels = request.pixels.data();
-    input.crf = request.crf.has_value() ? &*request.crf : nullptr;
-    auto started = start({request.image, request.mode}, input, request.output, cancelled);
-    if (!started.ok()) return started.status();
-    if (!(*started)->overlaps()) return (*started)->finish();
-    return [executable = *started] { return executable->finish(); };
-  } catch (const std::bad_alloc&) {
-    return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
-                 " needs more memory than there is");
+Started Session::run_alone(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
+  RunInput input;
+  input.pixels = request.pixels.data();
+  input.crf = request.crf.has_value() ? &*request.crf : nullptr;
+  auto started = start({request.image, request.mode}, input, request.output, cancelled);
+  if (!started.ok()) return started.status();
+  if (!(*started)->overlaps()) return (*started)->finish();
+  return [executable = *started] { return executable->finish(); };
+}
+
+Started Session::run_batch(const std::vector<SegmentTask*>& tasks, const std::atomic<bool>& cancelled) {
+  const SegmentRequest& leader = tasks.front()->request;
+  const Shape& size = tasks.front()->size;
+  auto logits = logits_shape(size, leader.mode);
+  if (!logits.ok()) return logits.status();
+  std::vector<const SegmentRequest*> requests;
+  for (const SegmentTask* task : tasks) requests.push_back(&task->request);
+  const Batch::Extras extras{leader.output.scores != nullptr, leader.output.logits != nullptr};
+  auto batch = Batch::create(requests, size, *logits, extras, info_.config);
+  auto started = [&]() -> Result<std::shared_ptr<Executable>> {
+    if (!batch.ok()) return batch.status();
+    RunInput input = (*batch)->input();
+    input.crf = leader.crf.has_value() ? &*leader.crf : nullptr;
+    return start({(*batch)->images(), leader.mode}, input, (*batch)->output(), cancelled);
+  }();
+  if (started.status().code() == Code::kOutOfMemory && tasks.size() > 1) {
+    // There may be enough for one at a time.
+    for (SegmentTask* task : tasks) {
+      Started alone = run_batch({task}, cancelled);
+      if (const Finish* finish = std::get_if<Finish>(&alone)) alone = (*finish)();
+      task->outcome = std::get<Status>(alone);
+      if (!task->outcome.ok()) task->batch = nullptr;
+      if (cancelled) return task->outcome;
+    }
+    return Status();
   }
+  if (!started.ok()) return started.status();
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    tasks[i]->batch = *batch;
+    tasks[i]->place = i;
+  }
+  if (!(*started)->overlaps()) return (*started)->finish();
+  return [executable = *started] { return executable->finish(); };
+}
+
+// The network on the padded image, then the CRF on the image itself: the padding is no part of the picture.
+Status Session::run_padded_crf(SegmentTask& task, const std::atomic<bool>& cancelled) {
+  const SegmentRequest& request = task.request;
+  auto logits = logits_shape(task.size, request.mode);
+  if (!logits.ok()) return logits.status();
+  auto batch = Batch::create({&request}, task.size, *logits, {true, request.output.logits != nullptr}, info_.config);
+  if (!batch.ok()) return batch.status();
+  DEEPLAB_RETURN_IF_ERROR(
+      run_now({(*batch)->images(), request.mode}, (*batch)->input(), (*batch)->output(), cancelled));
+
+  CrfUnary unary;
+  unary.kind = CrfUnary::Kind::kProbabilities;
+  unary.classes = static_cast<int>(logits->c);
+  const size_t values = logits->c * request.image.h * request.image.w;
+  DEEPLAB_RETURN_IF_ERROR(check_memory(values * sizeof(float), "the CRF's unary potentials"));
+  DEEPLAB_RETURN_IF_ERROR(unary.values.allocate(values));
+  (*batch)->deliver(0, request.image, {nullptr, unary.values.data(), request.output.logits});
+  auto crf = backend_->build_crf(request.image, request.pixels.data(), request.crf->model, info_.threads);
+  if (!crf.ok()) return crf.status();
+  return (*crf)->infer(std::move(unary), request.crf->inference,
+                       {request.output.labels, request.output.scores, nullptr}, cancelled);
 }
 
 Status Session::run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled) {

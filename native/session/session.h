@@ -1,8 +1,7 @@
-// A loaded model at work: its worker loads the network, then segments one image after the other; on a GPU, the next is
-// on its way up while one is computed.
+// A loaded model at work: its worker loads the network, then segments what is asked, one run after the other; requests
+// that fit together share a run. On a GPU, the next run is on its way up while one is computed.
 #pragma once
 
-#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -12,8 +11,9 @@
 
 #include "backend/backend.h"
 #include "graph/scales.h"
+#include "session/bucket.h"
 #include "session/model.h"
-#include "session/tiles.h"
+#include "session/request.h"
 #include "session/worker.h"
 
 namespace deeplab {
@@ -21,6 +21,10 @@ namespace deeplab {
 struct SessionOptions {
   NetworkRequest network;
   int cache_size = 8;  // executables, of image shapes and modes, that are kept, least recently used first out
+  // Of the batches. None: as the device is best used, which on a CPU is one by one.
+  std::optional<size_t> max_batch;
+  std::chrono::microseconds max_delay{0};
+  BucketRule buckets;
 };
 
 // Known once the model is loaded, constant from then on.
@@ -29,17 +33,7 @@ struct SessionInfo {
   std::string device;
   Precision precision = Precision::kF32;
   int threads = 1;
-};
-
-struct SegmentRequest {
-  uint64_t id = 0;
-  Shape image;                   // [1,channels,H,W]
-  std::vector<uint8_t> pixels;   // [H,W,channels]
-  InferenceMode mode;            // checked
-  std::optional<Tiling> tiling;  // checked; the image in tiles, each in that mode
-  std::optional<CrfParameters> crf;
-  RunOutput output;  // must stay valid until `done`
-  Worker::Done done;
+  size_t max_batch = 1;
 };
 
 class Session {
@@ -49,13 +43,16 @@ class Session {
 
   // These two only after `loaded` was called with success.
   const SessionInfo& info() const { return info_; }
-  Result<Shape> logits_shape(const Shape& image, const InferenceMode& mode) const;
+  // Of the network's own output, for a request's image, mode and tiling.
+  Result<Shape> logits_shape(const SegmentRequest& request) const;
 
   void submit(SegmentRequest request);
   // To cancel requests by id, close and stop.
   Worker& worker() { return worker_; }
 
  private:
+  class SegmentTask;
+
   // What an executable is for.
   struct Work {
     Shape image;
@@ -66,9 +63,17 @@ class Session {
     }
   };
 
-  Status load();
-  Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
+  Status load(const std::atomic<bool>& cancelled);
+  // The size to which a request's image is padded: its own, where the network does not see the image as it is.
+  Shape padded(const SegmentRequest& request) const;
+  Result<Shape> logits_shape(const Shape& image, const InferenceMode& mode) const;
+
+  // Runs straight from the request's memory to its caller's.
+  Started run_alone(const SegmentRequest& request, const std::atomic<bool>& cancelled);
+  Started run_batch(const std::vector<SegmentTask*>& tasks, const std::atomic<bool>& cancelled);
+  Status run_padded_crf(SegmentTask& task, const std::atomic<bool>& cancelled);
   Status run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled);
+
   Result<std::shared_ptr<Executable>> executable_for(const Work& work);
   Status run_now(const Work& work, const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled);
   // Starts `work`, after freeing what other image sizes hold if it lacks memory.
@@ -77,6 +82,7 @@ class Session {
 
   const SessionOptions options_;
   SessionInfo info_;
+  Backend* backend_ = nullptr;
   Graph graph_;
 
   // Of the worker's thread alone.
