@@ -77,7 +77,7 @@ class Desk {
  public:
   Desk() {
     worker.start(
-        [this] {
+        [this](const std::atomic<bool>&) {
           log.add("set up");
           return Status();
         },
@@ -303,7 +303,7 @@ void stop_waits_for_what_is_under_way_and_drops_what_waits() {
 void a_worker_that_cannot_be_set_up_takes_no_jobs() {
   Log log;
   Worker worker("the desk");
-  worker.start([] { return error(Code::kInvalidWeights, "bad"); },
+  worker.start([](const std::atomic<bool>&) { return error(Code::kInvalidWeights, "bad"); },
                [&log](const Status& status) { log.add(code_name(status.code())); }, [&log] { log.add("torn down"); });
   worker.close([&log] { log.add("closed"); });
   log.wait_for("closed");
@@ -324,7 +324,7 @@ void nothing_is_lost_or_done_twice(uint32_t seed) {
   std::atomic<int> under_way{0};
   {
     Worker worker("the desk");
-    worker.start([] { return Status(); }, [](const Status&) {}, [] {});
+    worker.start([](const std::atomic<bool>&) { return Status(); }, [](const Status&) {}, [] {});
     std::thread canceller([&worker, random]() mutable {
       for (uint64_t id = 1; id <= kJobs; id += 1 + random() % 8) worker.cancel(id);
     });

@@ -14,10 +14,11 @@ class CpuNetwork : public Network {
   CpuNetwork(std::shared_ptr<const Safetensors> weights, NetworkOptions options)
       : file_(std::move(weights)), options_(options) {}
 
-  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
+                                              const std::atomic<bool>& cancelled) override;
 
  private:
-  Result<CompiledNetwork> compile_steps(const Graph& graph, const Shape& image);
+  Result<CompiledNetwork> compile_steps(const Graph& graph, const Shape& image, const std::atomic<bool>& cancelled);
 
   std::shared_ptr<const Safetensors> file_;
   NetworkOptions options_;

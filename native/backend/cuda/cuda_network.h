@@ -26,7 +26,8 @@ class CudaNetwork : public Network {
   static Result<std::unique_ptr<Network>> create(int index, std::shared_ptr<const Safetensors> file,
                                                  Precision precision, const MakeCompiler& make_compiler);
 
-  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
+                                              const std::atomic<bool>& cancelled) override;
 
  private:
   explicit CudaNetwork(Precision precision) : precision_(precision) {}
