@@ -35,7 +35,8 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
     executables_.clear();
     network_.reset();
   };
-  worker_.start([this] { return load(); }, std::move(loaded), free_network);
+  worker_.start([this](const std::atomic<bool>& cancelled) { return load(cancelled); }, std::move(loaded),
+                free_network);
 }
 
 Result<Shape> Session::logits_shape(const Shape& image, const InferenceMode& mode) const {
@@ -53,14 +54,14 @@ void Session::submit(SegmentRequest request) {
       std::move(shared->done));
 }
 
-Status Session::load() {
+Status Session::load(const std::atomic<bool>& cancelled) {
   auto loaded = load_network(options_.network);
   if (!loaded.ok()) return loaded.status();
   info_ = {std::move(loaded->config), loaded->backend->device(), loaded->precision, options_.network.threads};
   graph_ = std::move(loaded->graph);
   network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
-  return executable_for({usual_image(info_.config), {}}).status();
+  return executable_for({usual_image(info_.config), {}}, cancelled).status();
 }
 
 Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
@@ -116,7 +117,7 @@ Status Session::run_tiles(const SegmentRequest& request, const std::atomic<bool>
 
 Result<std::shared_ptr<Executable>> Session::start(const Work& work, const RunInput& input, const RunOutput& output,
                                                    const std::atomic<bool>& cancelled) {
-  auto executable = executable_for(work);
+  auto executable = executable_for(work, cancelled);
   if (!executable.ok()) return executable.status();
   Status started = (*executable)->start(input, output, cancelled);
   if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {
@@ -133,7 +134,7 @@ Status Session::run_now(const Work& work, const RunInput& input, const RunOutput
   return started.ok() ? (*started)->finish() : started.status();
 }
 
-Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
+Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work, const std::atomic<bool>& cancelled) {
   const auto found =
       std::find_if(executables_.begin(), executables_.end(), [&](const auto& entry) { return entry.first == work; });
   if (found != executables_.end()) {
@@ -142,7 +143,7 @@ Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
     Graph graph = in_mode(graph_, work.mode);
     const Shape& given = work.given_logits;
     if (given.elements() > 0) graph = head_only(graph, given.c, given.h, given.w);
-    auto executable = network_->compile(graph, work.image);
+    auto executable = network_->compile(graph, work.image, cancelled);
     if (!executable.ok()) return executable.status();
     executables_.emplace_front(work, std::shared_ptr<Executable>(std::move(*executable)));
     while (executables_.size() > static_cast<size_t>(options_.cache_size)) executables_.pop_back();

@@ -66,10 +66,10 @@ class Session {
     }
   };
 
-  Status load();
+  Status load(const std::atomic<bool>& cancelled);
   Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
   Status run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled);
-  Result<std::shared_ptr<Executable>> executable_for(const Work& work);
+  Result<std::shared_ptr<Executable>> executable_for(const Work& work, const std::atomic<bool>& cancelled);
   Status run_now(const Work& work, const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled);
   // Starts `work`, after freeing what other image sizes hold if it lacks memory.
   Result<std::shared_ptr<Executable>> start(const Work& work, const RunInput& input, const RunOutput& output,

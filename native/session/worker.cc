@@ -7,7 +7,7 @@
 
 namespace deeplab {
 
-void Worker::start(std::function<Status()> set_up, Done started, std::function<void()> tear_down) {
+void Worker::start(SetUp set_up, Done started, std::function<void()> tear_down) {
   thread_ = std::thread(&Worker::thread_main, this, std::move(set_up), std::move(started), std::move(tear_down));
 }
 
@@ -33,6 +33,7 @@ void Worker::cancel(uint64_t id) {
     const auto queued = std::find_if(queue_.begin(), queue_.end(), has_id);
     if (queued != queue_.end()) taken.splice(taken.begin(), queue_, queued);
   }
+  wake_cancelled_leases();
   for (const Entry& entry : taken) entry.done(error(Code::kAborted, "the request was aborted before it ran"));
 }
 
@@ -54,17 +55,19 @@ void Worker::stop() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = true;
+    stopping_ = true;
     for (Entry& entry : under_way_) entry.cancelled = true;
     abandoned.swap(queue_);
     changed_.notify_all();
   }
+  wake_cancelled_leases();
   for (const Entry& entry : abandoned) entry.done(error(Code::kClosed, name_, " was closed"));
   if (thread_.joinable()) thread_.join();
 }
 
-void Worker::thread_main(std::function<Status()> set_up, const Done& started, const std::function<void()>& tear_down) {
+void Worker::thread_main(SetUp set_up, const Done& started, const std::function<void()>& tear_down) {
   name_this_thread("deeplab");
-  const Status status = guarded(set_up);
+  const Status status = guarded([&] { return set_up(stopping_); });
   set_up = nullptr;  // and what it holds
   started(status);
   if (status.ok()) serve();

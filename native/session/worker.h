@@ -40,8 +40,10 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Starts the thread, with `set_up` first: `started` gets its outcome. If it fails, the thread ends.
+  // `stop` sets its flag: it then ends with ERR_ABORTED as soon as it can.
   // `tear_down` is called on the thread when it ends, to free what only it has used.
-  void start(std::function<Status()> set_up, Done started, std::function<void()> tear_down);
+  using SetUp = std::function<Status(const std::atomic<bool>& cancelled)>;
+  void start(SetUp set_up, Done started, std::function<void()> tear_down);
 
   // `done` is called once, on any thread, as soon as the job is done. After ERR_DEVICE_FAILED, which no device
   // recovers from, jobs get that error without being started.
@@ -67,7 +69,7 @@ class Worker {
   // Entries move from list to list, and never in memory: jobs refer to their flags.
   using Entries = std::list<Entry>;
 
-  void thread_main(std::function<Status()> set_up, const Done& started, const std::function<void()>& tear_down);
+  void thread_main(SetUp set_up, const Done& started, const std::function<void()>& tear_down);
   void serve();
   void begin(Entries::iterator entry);
   void finish(Entries::iterator entry);
@@ -79,7 +81,8 @@ class Worker {
   std::mutex mutex_;
   std::condition_variable changed_;
   Entries queue_;
-  Entries under_way_;  // changed by the thread alone
+  Entries under_way_;                  // changed by the thread alone
+  std::atomic<bool> stopping_{false};  // what `set_up` looks at
   bool closing_ = false;
   bool finished_ = false;
   std::vector<std::function<void()>> closed_;
