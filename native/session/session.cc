@@ -34,6 +34,7 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
   const auto free_network = [this] {
     executables_.clear();
     network_.reset();
+    memory_bytes_ = device_bytes_ = 0;
   };
   worker_.start([this](const std::atomic<bool>& cancelled) { return load(cancelled); }, std::move(loaded),
                 free_network);
@@ -49,9 +50,12 @@ Result<Shape> Session::logits_shape(const Shape& image, const InferenceMode& mod
 void Session::submit(SegmentRequest request) {
   // A std::function is copied, a request need not be.
   auto shared = std::make_shared<SegmentRequest>(std::move(request));
-  worker_.submit(
-      shared->id, [this, shared](const std::atomic<bool>& cancelled) { return run(*shared, cancelled); },
-      std::move(shared->done));
+  const auto job = [this, shared](const std::atomic<bool>& cancelled) {
+    Worker::Started started = run(*shared, cancelled);
+    note_memory();
+    return started;
+  };
+  worker_.submit(shared->id, job, std::move(shared->done));
 }
 
 Status Session::load(const std::atomic<bool>& cancelled) {
@@ -61,7 +65,16 @@ Status Session::load(const std::atomic<bool>& cancelled) {
   graph_ = std::move(loaded->graph);
   network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
-  return executable_for({usual_image(info_.config), {}}, cancelled).status();
+  DEEPLAB_RETURN_IF_ERROR(executable_for({usual_image(info_.config), {}}, cancelled).status());
+  note_memory();
+  return Status();
+}
+
+void Session::note_memory() {
+  HeldMemory held = network_->held_memory();
+  for (const auto& [work, executable] : executables_) held += executable->held_memory();
+  memory_bytes_ = held.host_bytes;
+  device_bytes_ = held.device_bytes;
 }
 
 Worker::Started Session::run(const SegmentRequest& request, const std::atomic<bool>& cancelled) {

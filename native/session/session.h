@@ -2,6 +2,7 @@
 // on its way up while one is computed.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <list>
 #include <memory>
@@ -51,6 +52,10 @@ class Session {
   const SessionInfo& info() const { return info_; }
   Result<Shape> logits_shape(const Shape& image, const InferenceMode& mode) const;
 
+  // Memory that the model holds in the process and on a GPU: as of the last run, none once it is closed.
+  size_t memory_bytes() const { return memory_bytes_; }
+  size_t device_bytes() const { return device_bytes_; }
+
   void submit(SegmentRequest request);
   // To cancel requests by id, close and stop.
   Worker& worker() { return worker_; }
@@ -67,6 +72,7 @@ class Session {
   };
 
   Status load(const std::atomic<bool>& cancelled);
+  void note_memory();
   Worker::Started run(const SegmentRequest& request, const std::atomic<bool>& cancelled);
   Status run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled);
   Result<std::shared_ptr<Executable>> executable_for(const Work& work, const std::atomic<bool>& cancelled);
@@ -78,6 +84,8 @@ class Session {
   const SessionOptions options_;
   SessionInfo info_;
   Graph graph_;
+  std::atomic<size_t> memory_bytes_{0};
+  std::atomic<size_t> device_bytes_{0};
 
   // Of the worker's thread alone.
   std::unique_ptr<Network> network_;
