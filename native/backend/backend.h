@@ -62,6 +62,18 @@ struct RunTimes {
   double download_ms = 0;
 };
 
+// Memory that a network, or an executable by itself, holds now.
+struct HeldMemory {
+  size_t host_bytes = 0;    // what networks of the same file share counts for each of them
+  size_t device_bytes = 0;  // a GPU's
+
+  HeldMemory& operator+=(const HeldMemory& other) {
+    host_bytes += other.host_bytes;
+    device_bytes += other.device_bytes;
+    return *this;
+  }
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -86,6 +98,8 @@ class Executable {
   virtual std::vector<LayerImplementation> layers() const = 0;
   // Of the run that was finished last.
   virtual RunTimes times() const { return {}; }
+  // Without what it shares with the network's other executables.
+  virtual HeldMemory held_memory() const { return {}; }
 };
 
 constexpr int kMaxRuns = 2;
@@ -98,6 +112,8 @@ class Network {
   // true, it ends with ERR_ABORTED.
   virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
                                                       const std::atomic<bool>& cancelled) = 0;
+  // Weights and activations: all but what executables hold by themselves.
+  virtual HeldMemory held_memory() const = 0;
 };
 
 // A fully connected CRF, built for an image. Used by one thread at a time.

@@ -80,15 +80,21 @@ Status compilation_aborted() { return error(Code::kAborted, "the network's compi
 
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(CompiledNetwork network, const Shape& image, std::shared_ptr<Arena> arena, int threads)
+  CpuExecutable(CompiledNetwork network, const Shape& image, std::shared_ptr<Arena> arena,
+                std::shared_ptr<WeightsInUse> weights, int threads)
       : network_(std::move(network)),
         image_(image),
         classes_(network_.classes),
         arena_(std::move(arena)),
+        weights_(std::move(weights)),
         threads_(threads) {
     arena_->add(network_.memory.bytes);
+    for (const Step& step : network_.steps) weights_->add(step.weights);
   }
-  ~CpuExecutable() override { arena_->remove(network_.memory.bytes); }
+  ~CpuExecutable() override {
+    arena_->remove(network_.memory.bytes);
+    for (const Step& step : network_.steps) weights_->remove(step.weights);
+  }
 
   Status start(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
     const CoreLease cores(threads_, cancelled);
@@ -143,6 +149,7 @@ class CpuExecutable : public Executable {
   Shape image_;
   int64_t classes_;
   std::shared_ptr<Arena> arena_;
+  std::shared_ptr<WeightsInUse> weights_;
   int threads_;
   dnnl::stream stream_{onednn::engine()};
 };
@@ -167,7 +174,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
   omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number of threads it sees now
 
   CompiledNetwork network;
-  const LayerCompiler compiler{*file_, weights_, options_};
+  const LayerCompiler compiler{*file_, *weights_, options_};
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
     if (cancelled.load(std::memory_order_relaxed)) return compilation_aborted();
     const Node& node = graph.nodes[id];
@@ -192,7 +199,8 @@ Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Graph& graph, cons
                                                         const std::atomic<bool>& cancelled) {
   auto network = compile_steps(graph, image, cancelled);
   if (!network.ok()) return network.status();
-  auto executable = std::make_unique<CpuExecutable>(std::move(*network), image, arena_, options_.threads);
+  auto executable =
+      std::make_unique<CpuExecutable>(std::move(*network), image, arena_, weights_in_use_, options_.threads);
   return std::unique_ptr<Executable>(std::move(executable));
 }
 

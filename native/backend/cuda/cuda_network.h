@@ -28,6 +28,7 @@ class CudaNetwork : public Network {
 
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
                                               const std::atomic<bool>& cancelled) override;
+  HeldMemory held_memory() const override { return {0, weights_->bytes() + device_->arena.size()}; }
 
  private:
   explicit CudaNetwork(Precision precision) : precision_(precision) {}
