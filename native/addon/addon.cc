@@ -83,7 +83,9 @@ Napi::Value list_cpu_implementations(const Napi::CallbackInfo& info) {
   options.threads = available_cores();
   auto network = cpu_backend()->load(model.file, options);
   if (!network.ok()) throw to_error(env, network.status());
-  auto executable = (*network)->compile(model.graph, image_argument(info[3], info[4], Napi::Number::New(env, 3)));
+  const std::atomic<bool> never{false};
+  auto executable =
+      (*network)->compile(model.graph, image_argument(info[3], info[4], Napi::Number::New(env, 3)), never);
   if (!executable.ok()) throw to_error(env, executable.status());
   const auto layers = (*executable)->layers();
   Napi::Array result = Napi::Array::New(env, layers.size());

@@ -216,6 +216,8 @@ Napi::Value ModelObject::stats(const Napi::CallbackInfo& info) {
   object["queued"] = static_cast<double>(stats.queued);
   object["running"] = static_cast<double>(stats.running);
   object["batches"] = batches;
+  object["memoryBytes"] = static_cast<double>(session(env).memory_bytes());
+  object["deviceBytes"] = static_cast<double>(session(env).device_bytes());
   return object;
 }
 

@@ -21,8 +21,8 @@ class TuneCall {
   ~TuneCall() { workers_->erase(&worker_); }
 
   void start(Worker::Done done) {
-    const auto work = [this](const std::atomic<bool>&) {
-      auto tuned = tune(request_, images_);
+    const auto work = [this](const std::atomic<bool>& cancelled) {
+      auto tuned = tune(request_, images_, cancelled);
       if (tuned.ok()) tuning_ = std::move(*tuned);
       return tuned.status();
     };

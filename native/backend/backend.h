@@ -62,6 +62,18 @@ struct RunTimes {
   double download_ms = 0;
 };
 
+// Memory that a network, or an executable by itself, holds now.
+struct HeldMemory {
+  size_t host_bytes = 0;    // what networks of the same file share counts for each of them
+  size_t device_bytes = 0;  // a GPU's
+
+  HeldMemory& operator+=(const HeldMemory& other) {
+    host_bytes += other.host_bytes;
+    device_bytes += other.device_bytes;
+    return *this;
+  }
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -86,6 +98,8 @@ class Executable {
   virtual std::vector<LayerImplementation> layers() const = 0;
   // Of the run that was finished last.
   virtual RunTimes times() const { return {}; }
+  // Without what it shares with the network's other executables.
+  virtual HeldMemory held_memory() const { return {}; }
 };
 
 constexpr int kMaxRuns = 2;
@@ -94,8 +108,12 @@ class Network {
  public:
   virtual ~Network() = default;
   // `graph` has been through optimize() and names tensors of the network's weights; `image` is [N,channels,H,W]. Runs
-  // may be under way: a device that times plans waits for them first.
-  virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) = 0;
+  // may be under way: a device that times plans waits for them first. `cancelled` is looked at before every layer; once
+  // true, it ends with ERR_ABORTED.
+  virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
+                                                      const std::atomic<bool>& cancelled) = 0;
+  // Weights and activations: all but what executables hold by themselves.
+  virtual HeldMemory held_memory() const = 0;
 };
 
 // A fully connected CRF, built for an image. Used by one thread at a time.
@@ -123,9 +141,10 @@ class Backend {
   // Reads a graph's tensors when it is compiled.
   virtual Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                                 const NetworkOptions& options) = 0;
-  // Of an image [1,channels,H,W]; `pixels` are [H,W,channels], null where no kernel is bilateral.
+  // Of an image [1,channels,H,W]; `pixels` are [H,W,channels], null where no kernel is bilateral. Once `cancelled` is
+  // true, it ends with ERR_ABORTED: on a CPU as soon as it can.
   virtual Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                                 int threads) = 0;
+                                                 int threads, const std::atomic<bool>& cancelled) = 0;
   // Memory that inference takes besides the lattices, with unary and results, for `points` pixels and lattices of
   // `vertices`.
   virtual size_t crf_inference_bytes(int64_t points, const std::vector<int64_t>& vertices, int64_t classes,

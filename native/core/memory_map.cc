@@ -18,6 +18,8 @@ Result<MemoryMap> MemoryMap::open(const std::string& path) {
   if (fstat(file, &info) != 0) return error(Code::kNotFound, "cannot read ", path, ": ", std::strerror(errno));
   if (!S_ISREG(info.st_mode)) return error(Code::kNotFound, path, " is not a regular file");
   map.size_ = static_cast<size_t>(info.st_size);
+  map.identity_ = {info.st_dev, info.st_ino, static_cast<uint64_t>(info.st_size), info.st_mtim.tv_sec,
+                   info.st_mtim.tv_nsec};
   if (map.size_ == 0) return map;  // an empty mapping is an error of mmap's, an empty file is the reader's to judge
   void* data = mmap(nullptr, map.size_, PROT_READ, MAP_PRIVATE, file, 0);
   if (data == MAP_FAILED) return error(Code::kOutOfMemory, "cannot map ", path, ": ", std::strerror(errno));
@@ -34,6 +36,7 @@ MemoryMap& MemoryMap::operator=(MemoryMap&& other) noexcept {
   file_ = std::exchange(other.file_, -1);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
+  identity_ = other.identity_;
   return *this;
 }
 

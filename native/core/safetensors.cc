@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -92,6 +93,41 @@ Result<TensorView> read_entry(const json& entry, const std::byte* data, uint64_t
   return view;
 }
 
+// The files that somebody has open. A map of each keeps its inode from being given to another file.
+class OpenFiles {
+ public:
+  using File = std::shared_ptr<const Safetensors>;
+
+  // Null where nobody has it open.
+  File find(const FileIdentity& identity) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = files_.find(identity);
+    return found == files_.end() ? nullptr : found->second.lock();
+  }
+
+  // `file`, or what another thread has opened meanwhile.
+  File add(const FileIdentity& identity, File file) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto entry = files_.begin(); entry != files_.end();) {
+      entry = entry->second.expired() ? files_.erase(entry) : std::next(entry);
+    }
+    const auto [place, added] = files_.emplace(identity, file);
+    if (added) return file;
+    File known = place->second.lock();
+    if (known == nullptr) place->second = file;  // let go this very moment
+    return known == nullptr ? file : known;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<FileIdentity, std::weak_ptr<const Safetensors>> files_;
+};
+
+OpenFiles& open_files() {
+  static OpenFiles* const instance = new OpenFiles();  // never destroyed: threads may outlive static destructors
+  return *instance;
+}
+
 template <typename Stored, typename Convert>
 void convert_elements(const TensorView& view, float* out, Convert convert) {
   for (int64_t i = 0; i < view.elements; ++i) {
@@ -106,11 +142,13 @@ void convert_elements(const TensorView& view, float* out, Convert convert) {
 Result<std::shared_ptr<const Safetensors>> Safetensors::open(const std::string& path) {
   auto map = MemoryMap::open(path);
   if (!map.ok()) return map.status();
+  const FileIdentity identity = map->identity();
+  if (auto known = open_files().find(identity); known != nullptr) return known;
   std::shared_ptr<Safetensors> file(new Safetensors());
   file->name_ = path;
   file->map_ = std::make_unique<MemoryMap>(std::move(*map));
   DEEPLAB_RETURN_IF_ERROR(file->read_header(file->map_->data(), file->map_->size()));
-  return std::shared_ptr<const Safetensors>(std::move(file));
+  return open_files().add(identity, std::move(file));
 }
 
 Result<std::shared_ptr<const Safetensors>> Safetensors::parse(const std::byte* data, size_t size, std::string name) {

@@ -18,7 +18,8 @@ class Safetensors {
  public:
   static constexpr size_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 
-  // Maps the file for as long as the object lives.
+  // Maps the file for as long as the object lives. While it does, whoever opens the file again, by whatever path, gets
+  // the same object; a file that has been written to since, or has replaced it, is another. From any thread.
   static Result<std::shared_ptr<const Safetensors>> open(const std::string& path);
   // Reads a file already in memory; `data` must outlive the object. `name` is for messages.
   static Result<std::shared_ptr<const Safetensors>> parse(const std::byte* data, size_t size, std::string name);

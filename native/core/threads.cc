@@ -4,21 +4,20 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstdint>
+#include <list>
 #include <mutex>
 #include <thread>
 
 namespace deeplab {
 namespace {
 
-// Turns are numbered; a lease is granted when its number is up and enough cores are free. A large lease at the head
+// Who waits stands in a queue; a lease is granted to its head when enough cores are free. A large lease at the head
 // therefore holds back small ones behind it, which is what keeps it from starving.
 struct CoreBudget {
   std::mutex mutex;
   std::condition_variable changed;
   int free = available_cores();
-  uint64_t next_turn = 0;
-  uint64_t turn_up = 0;
+  std::list<const CoreLease*> waiting;
 };
 
 CoreBudget& budget() {
@@ -32,13 +31,15 @@ int available_cores() { return std::max(1u, std::thread::hardware_concurrency())
 
 void name_this_thread(const char* name) { pthread_setname_np(pthread_self(), name); }
 
-CoreLease::CoreLease(int threads) : cores_(std::clamp(threads, 1, available_cores())) {
+CoreLease::CoreLease(int threads, const std::atomic<bool>& cancelled)
+    : cores_(std::clamp(threads, 1, available_cores())) {
   CoreBudget& shared = budget();
   std::unique_lock<std::mutex> lock(shared.mutex);
-  const uint64_t turn = shared.next_turn++;
-  shared.changed.wait(lock, [&] { return shared.turn_up == turn && shared.free >= cores_; });
+  const auto place = shared.waiting.insert(shared.waiting.end(), this);
+  shared.changed.wait(lock, [&] { return cancelled || (shared.waiting.front() == this && shared.free >= cores_); });
+  shared.waiting.erase(place);
+  if (cancelled) cores_ = 0;
   shared.free -= cores_;
-  ++shared.turn_up;
   shared.changed.notify_all();
 }
 
@@ -46,6 +47,13 @@ CoreLease::~CoreLease() {
   CoreBudget& shared = budget();
   const std::lock_guard<std::mutex> lock(shared.mutex);
   shared.free += cores_;
+  shared.changed.notify_all();
+}
+
+void wake_cancelled_leases() {
+  CoreBudget& shared = budget();
+  // Under the mutex, so that a lease that has just seen its flag false is asleep by now.
+  const std::lock_guard<std::mutex> lock(shared.mutex);
   shared.changed.notify_all();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 namespace deeplab {
 namespace {
@@ -35,6 +36,28 @@ Status fold(const Safetensors& file, const BatchNorm& norm, ConvWeights& weights
 }
 
 }  // namespace
+
+std::string weights_key(const Conv2d& conv) {
+  std::ostringstream key;
+  // Names may have any characters: their lengths keep them apart.
+  const auto add = [&](const std::string& name) { key << name.size() << ':' << name << ' '; };
+  add(conv.weight);
+  add(conv.bias);
+  key << conv.out_channels << 'x' << conv.depth() << 'x' << conv.window.kernel;
+  if (!conv.batch_norm) return key.str();
+  key << ' ';
+  add(conv.batch_norm->name);
+  key << std::hexfloat << conv.batch_norm->eps;
+  return key.str();
+}
+
+std::string weights_key(const AtrousTaps& op) {
+  std::ostringstream key;
+  key << "taps";
+  for (const Tap& tap : op.taps) key << ' ' << tap.dy << ',' << tap.dx;
+  for (const Conv2d& branch : op.branches) key << '\n' << branch.window.dilation << ' ' << weights_key(branch);
+  return key.str();
+}
 
 Result<ConvWeights> read_weights(const Safetensors& file, const Conv2d& conv) {
   ConvWeights weights;

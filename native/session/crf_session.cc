@@ -3,12 +3,12 @@
 namespace deeplab {
 
 CrfSession::CrfSession(CrfSessionOptions options, Worker::Done built) : image_(options.image) {
-  auto build = [this, options = std::move(options)](const std::atomic<bool>&) {
+  auto build = [this, options = std::move(options)](const std::atomic<bool>& cancelled) {
     auto backend = find_backend(options.device, options.cudnn);
     if (!backend.ok()) return backend.status();
     backend_ = *backend;
     const uint8_t* pixels = options.pixels.empty() ? nullptr : options.pixels.data();
-    auto crf = backend_->build_crf(options.image, pixels, options.model, options.threads);
+    auto crf = backend_->build_crf(options.image, pixels, options.model, options.threads, cancelled);
     if (!crf.ok()) return crf.status();
     crf_ = std::move(*crf);
     lattice_bytes_ = crf_->lattice_bytes();

@@ -46,17 +46,9 @@ class Session::SegmentTask : public Task {
       : request(std::move(request)), size(session.padded(this->request)), session_(session) {}
 
   Started start(const std::vector<Task*>& riders, const std::atomic<bool>& cancelled) override {
-    try {
-      if (request.tiling.has_value()) return session_.run_tiles(request, cancelled);
-      if (crf_after_padding()) return session_.run_padded_crf(*this, cancelled);
-      if (riders.empty() && size == request.image) return session_.run_alone(request, cancelled);
-      std::vector<SegmentTask*> tasks{this};
-      for (Task* rider : riders) tasks.push_back(static_cast<SegmentTask*>(rider));
-      return session_.run_batch(tasks, cancelled);
-    } catch (const std::bad_alloc&) {
-      return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
-                   " needs more memory than there is");
-    }
+    Started started = start_run(riders, cancelled);
+    session_.note_memory();
+    return started;
   }
 
   bool takes(const Task& other) const override {
@@ -83,6 +75,20 @@ class Session::SegmentTask : public Task {
   bool crf_after_padding() const { return request.crf.has_value() && size != request.image; }
   bool rides() const { return !request.tiling.has_value() && !crf_after_padding(); }
 
+  Started start_run(const std::vector<Task*>& riders, const std::atomic<bool>& cancelled) {
+    try {
+      if (request.tiling.has_value()) return session_.run_tiles(request, cancelled);
+      if (crf_after_padding()) return session_.run_padded_crf(*this, cancelled);
+      if (riders.empty() && size == request.image) return session_.run_alone(request, cancelled);
+      std::vector<SegmentTask*> tasks{this};
+      for (Task* rider : riders) tasks.push_back(static_cast<SegmentTask*>(rider));
+      return session_.run_batch(tasks, cancelled);
+    } catch (const std::bad_alloc&) {
+      return error(Code::kOutOfMemory, "an image of ", request.image.w, "x", request.image.h,
+                   " needs more memory than there is");
+    }
+  }
+
   Session& session_;
 };
 
@@ -90,6 +96,7 @@ Session::Session(SessionOptions options, Worker::Done loaded) : options_(std::mo
   const auto free_network = [this] {
     executables_.clear();
     network_.reset();
+    memory_bytes_ = device_bytes_ = 0;
   };
   worker_.start([this](const std::atomic<bool>& cancelled) { return load(cancelled); }, std::move(loaded),
                 free_network);
@@ -129,7 +136,16 @@ Status Session::load(const std::atomic<bool>& cancelled) {
   graph_ = std::move(loaded->graph);
   network_ = std::move(loaded->network);
   // Compiling now reads, checks and packs all weights, so that a damaged file fails here and the first request is fast.
-  return executable_for({usual_image(info_.config), {}}).status();
+  DEEPLAB_RETURN_IF_ERROR(executable_for({usual_image(info_.config), {}}, cancelled).status());
+  note_memory();
+  return Status();
+}
+
+void Session::note_memory() {
+  HeldMemory held = network_->held_memory();
+  for (const auto& [work, executable] : executables_) held += executable->held_memory();
+  memory_bytes_ = held.host_bytes;
+  device_bytes_ = held.device_bytes;
 }
 
 Started Session::run_alone(const SegmentRequest& request, const std::atomic<bool>& cancelled) {
@@ -194,7 +210,7 @@ Status Session::run_padded_crf(SegmentTask& task, const std::atomic<bool>& cance
   DEEPLAB_RETURN_IF_ERROR(check_memory(values * sizeof(float), "the CRF's unary potentials"));
   DEEPLAB_RETURN_IF_ERROR(unary.values.allocate(values));
   (*batch)->deliver(0, request.image, {nullptr, unary.values.data(), request.output.logits});
-  auto crf = backend_->build_crf(request.image, request.pixels.data(), request.crf->model, info_.threads);
+  auto crf = backend_->build_crf(request.image, request.pixels.data(), request.crf->model, info_.threads, cancelled);
   if (!crf.ok()) return crf.status();
   return (*crf)->infer(std::move(unary), request.crf->inference,
                        {request.output.labels, request.output.scores, nullptr}, cancelled);
@@ -237,7 +253,7 @@ Status Session::run_tiles(const SegmentRequest& request, const std::atomic<bool>
 
 Result<std::shared_ptr<Executable>> Session::start(const Work& work, const RunInput& input, const RunOutput& output,
                                                    const std::atomic<bool>& cancelled) {
-  auto executable = executable_for(work);
+  auto executable = executable_for(work, cancelled);
   if (!executable.ok()) return executable.status();
   Status started = (*executable)->start(input, output, cancelled);
   if (started.code() == Code::kOutOfMemory && executables_.size() > 1) {
@@ -254,7 +270,7 @@ Status Session::run_now(const Work& work, const RunInput& input, const RunOutput
   return started.ok() ? (*started)->finish() : started.status();
 }
 
-Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
+Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work, const std::atomic<bool>& cancelled) {
   const auto found =
       std::find_if(executables_.begin(), executables_.end(), [&](const auto& entry) { return entry.first == work; });
   if (found != executables_.end()) {
@@ -263,7 +279,7 @@ Result<std::shared_ptr<Executable>> Session::executable_for(const Work& work) {
     Graph graph = in_mode(graph_, work.mode);
     const Shape& given = work.given_logits;
     if (given.elements() > 0) graph = head_only(graph, given.c, given.h, given.w);
-    auto executable = network_->compile(graph, work.image);
+    auto executable = network_->compile(graph, work.image, cancelled);
     if (!executable.ok()) return executable.status();
     executables_.emplace_front(work, std::shared_ptr<Executable>(std::move(*executable)));
     while (executables_.size() > static_cast<size_t>(options_.cache_size)) executables_.pop_back();

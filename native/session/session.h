@@ -2,6 +2,7 @@
 // that fit together share a run. On a GPU, the next run is on its way up while one is computed.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <memory>
 #include <optional>
@@ -46,6 +47,10 @@ class Session {
   // Of the network's own output, for a request's image, mode and tiling.
   Result<Shape> logits_shape(const SegmentRequest& request) const;
 
+  // Memory that the model holds in the process and on a GPU: as of the last run, none once it is closed.
+  size_t memory_bytes() const { return memory_bytes_; }
+  size_t device_bytes() const { return device_bytes_; }
+
   void submit(SegmentRequest request);
   // To cancel requests by id, close and stop.
   Worker& worker() { return worker_; }
@@ -64,6 +69,7 @@ class Session {
   };
 
   Status load(const std::atomic<bool>& cancelled);
+  void note_memory();
   // The size to which a request's image is padded: its own, where the network does not see the image as it is.
   Shape padded(const SegmentRequest& request) const;
   Result<Shape> logits_shape(const Shape& image, const InferenceMode& mode) const;
@@ -74,7 +80,7 @@ class Session {
   Status run_padded_crf(SegmentTask& task, const std::atomic<bool>& cancelled);
   Status run_tiles(const SegmentRequest& request, const std::atomic<bool>& cancelled);
 
-  Result<std::shared_ptr<Executable>> executable_for(const Work& work);
+  Result<std::shared_ptr<Executable>> executable_for(const Work& work, const std::atomic<bool>& cancelled);
   Status run_now(const Work& work, const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled);
   // Starts `work`, after freeing what other image sizes hold if it lacks memory.
   Result<std::shared_ptr<Executable>> start(const Work& work, const RunInput& input, const RunOutput& output,
@@ -84,6 +90,8 @@ class Session {
   SessionInfo info_;
   Backend* backend_ = nullptr;
   Graph graph_;
+  std::atomic<size_t> memory_bytes_{0};
+  std::atomic<size_t> device_bytes_{0};
 
   // Of the worker's thread alone.
   std::unique_ptr<Network> network_;

@@ -4,7 +4,7 @@
 
 namespace deeplab {
 
-Result<Tuning> tune(const NetworkRequest& request, const Shape& images) {
+Result<Tuning> tune(const NetworkRequest& request, const Shape& images, const std::atomic<bool>& cancelled) {
   auto backend = find_backend(request.device, request.cudnn);
   if (!backend.ok()) return backend.status();
   const std::string cache = (*backend)->plan_cache();
@@ -16,7 +16,7 @@ Result<Tuning> tune(const NetworkRequest& request, const Shape& images) {
   }
   auto loaded = load_network(request);
   if (!loaded.ok()) return loaded.status();
-  auto executable = loaded->network->compile(loaded->graph, images);
+  auto executable = loaded->network->compile(loaded->graph, images, cancelled);
   if (!executable.ok()) return executable.status();
   return Tuning{loaded->backend->device(), loaded->precision, cache, (*executable)->layers()};
 }

@@ -17,6 +17,6 @@ struct Tuning {
 };
 
 // For images [N,channels,H,W]. ERR_DEVICE_UNAVAILABLE on a device that times nothing: the CPU.
-Result<Tuning> tune(const NetworkRequest& request, const Shape& images);
+Result<Tuning> tune(const NetworkRequest& request, const Shape& images, const std::atomic<bool>& cancelled);
 
 }  // namespace deeplab

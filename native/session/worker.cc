@@ -58,6 +58,7 @@ void Worker::cancel(uint64_t id) {
       }
     }
   }
+  wake_cancelled_leases();
   abort_entries(taken, error(Code::kAborted, "the request was aborted"));
 }
 
@@ -84,6 +85,7 @@ void Worker::abort() {
     for (Entries& queue : queues_) abandoned.splice(abandoned.end(), queue);
     changed_.notify_all();
   }
+  wake_cancelled_leases();
   abort_entries(abandoned, error(Code::kClosed, name_, " was closed"));
 }
 

@@ -96,6 +96,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Starts the thread, with `set_up` first: `started` gets its outcome. If it fails, the thread ends.
+  // `abort` sets its flag: it then ends with ERR_ABORTED as soon as it can.
   // `tear_down` is called on the thread when it ends, to free what only it has used.
   void start(SetUp set_up, Done started, std::function<void()> tear_down);
 

@@ -11,6 +11,8 @@
 namespace deeplab {
 namespace {
 
+const std::atomic<bool> kNotCancelled{false};
+
 constexpr int64_t kWidth = 83, kHeight = 61;
 
 // Numerical Recipes' linear congruential generator, in [0, 1).
@@ -63,7 +65,7 @@ int print(int classes, int dimensions, CrfUnary::Kind kind) {
   CrfModel model;
   model.terms = {term(CrfKernel::kGaussian, 2, 3), term(CrfKernel::kBilateral, 5, 4),
                  term(CrfKernel::kFeatures, dimensions, 1)};
-  auto crf = DenseCrf::build({1, 3, kHeight, kWidth}, pixels.data(), model, 2);
+  auto crf = DenseCrf::build({1, 3, kHeight, kWidth}, pixels.data(), model, 2, kNotCancelled);
   if (!crf.ok()) return 1;
   CrfUnary unary;
   unary.kind = kind;
@@ -78,8 +80,8 @@ int print(int classes, int dimensions, CrfUnary::Kind kind) {
   }
   std::vector<uint8_t> labels(points);
   std::vector<float> marginals(points * classes);
-  const std::atomic<bool> cancelled{false};
-  if (!(*crf)->infer(std::move(unary), {5, 0}, {labels.data(), marginals.data(), nullptr}, cancelled).ok()) return 1;
+  if (!(*crf)->infer(std::move(unary), {5, 0}, {labels.data(), marginals.data(), nullptr}, kNotCancelled).ok())
+    return 1;
   std::printf("%d classes, %d features: %016llx\n", classes, dimensions,
               static_cast<unsigned long long>(digest(marginals)));
   return 0;

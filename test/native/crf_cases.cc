@@ -78,7 +78,7 @@ Result<CrfUnary> random_unary(const CrfCase& test, uint64_t seed) {
 
 Result<Refined> refine(Backend& backend, const CrfCase& test, uint64_t seed, int threads) {
   const std::vector<uint8_t> picture = random_picture(test.image, seed);
-  auto crf = backend.build_crf(test.image, picture.data(), test.model, threads);
+  auto crf = backend.build_crf(test.image, picture.data(), test.model, threads, kNotCancelled);
   if (!crf.ok()) return crf.status();
   auto unary = random_unary(test, seed + 1);
   if (!unary.ok()) return unary.status();

@@ -18,6 +18,8 @@
 namespace deeplab {
 namespace {
 
+const std::atomic<bool> kNotCancelled{false};
+
 // The contract is 1e-4.
 constexpr float kTolerance = 1e-5f;
 constexpr double kDivergenceTolerance = 1e-6;  // relative
@@ -191,7 +193,7 @@ void check(const char* name, const Shape& image, Content content, const CrfModel
   const int64_t points = image.h * image.w;
   const std::vector<uint8_t> pixels = make_pixels(image, content);
   const CrfUnary unary = make_unary(kind, classes, points);
-  auto cpu = value_of(cpu_backend()->build_crf(image, pixels.data(), model, 2), name);
+  auto cpu = value_of(cpu_backend()->build_crf(image, pixels.data(), model, 2, kNotCancelled), name);
   const Inferred wanted = infer(*cpu, unary, points, inference, divergence);
   auto device = value_of(cuda::build_crf(0, image, pixels.data(), model), name);
   expect(device->vertices() == cpu->vertices(), name, "the lattices' vertices are not the CPU's");
@@ -323,7 +325,7 @@ void check_refused(const char* name, CrfUnary::Kind kind, float bad) {
       unary.values[at] = bad;
     }
   }
-  auto cpu = value_of(cpu_backend()->build_crf(image, nullptr, model, 2), name);
+  auto cpu = value_of(cpu_backend()->build_crf(image, nullptr, model, 2, kNotCancelled), name);
   auto device = value_of(cuda::build_crf(0, image, nullptr, model), name);
   const Status wanted = infer(*cpu, unary, points, {1, 0}, false).status;
   const Status got = infer(*device, unary, points, {1, 0}, false).status;
@@ -343,7 +345,7 @@ void check_refusals() {
   const Shape image{1, 3, 5, 5};
   CrfModel model{{make_term(CrfKernel::kFeatures, 3, image, 4, Compatibility::kClasses, CrfNormalization::kSymmetric)},
                  CrfCoordinates::kYX};
-  auto cpu = value_of(cpu_backend()->build_crf(image, nullptr, model, 1), name);
+  auto cpu = value_of(cpu_backend()->build_crf(image, nullptr, model, 1, kNotCancelled), name);
   auto device = value_of(cuda::build_crf(0, image, nullptr, model), name);
   const CrfUnary unary = make_unary(CrfUnary::Kind::kEnergies, 3, 25);
   expect(infer(*device, unary, 25, {1, 0}, false).status.message() ==
@@ -355,8 +357,9 @@ void check_refusals() {
   for (const float far : {1e8f, INFINITY}) {
     model.terms[0].features[7] = far;
     const Status got = cuda::build_crf(0, image, nullptr, model).status();
-    expect(!got.ok() && got.message() == cpu_backend()->build_crf(image, nullptr, model, 1).status().message(), name,
-           "features are not refused in the CPU's words");
+    expect(!got.ok() &&
+               got.message() == cpu_backend()->build_crf(image, nullptr, model, 1, kNotCancelled).status().message(),
+           name, "features are not refused in the CPU's words");
   }
 }
 
@@ -400,7 +403,7 @@ void check_batch() {
   }
   expect(runs == 2, name, "growing took " + std::to_string(runs) + " runs instead of 2");
   for (int i = 0; i < kImages; ++i) {
-    auto cpu = value_of(cpu_backend()->build_crf(image, pixels[i].data(), model, 2), name);
+    auto cpu = value_of(cpu_backend()->build_crf(image, pixels[i].data(), model, 2, kNotCancelled), name);
     compare(name, got[i], infer(*cpu, unaries[i], points, {kIterations, 0}, false), kClasses, "");
   }
   std::vector<uint8_t> labels(points);

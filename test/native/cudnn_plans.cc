@@ -23,6 +23,8 @@
 namespace deeplab::cuda {
 namespace {
 
+const std::atomic<bool> kNotCancelled{false};
+
 namespace fs = std::filesystem;
 
 int failures = 0;
@@ -101,7 +103,7 @@ void collect(const Model& model, Precision precision, const std::vector<Shape>& 
   auto network = CudaNetwork::create(0, model.file, precision, make_collector);
   expect(network.ok(), network.status().message());
   for (const Shape& image : images) {
-    auto executable = (*network)->compile(model.graph, image);
+    auto executable = (*network)->compile(model.graph, image, kNotCancelled);
     expect(executable.ok(), to_string(image) + ": " + executable.status().message());
   }
 }

@@ -88,7 +88,7 @@ Result<std::shared_ptr<Network>> load_network(Backend& backend, std::shared_ptr<
 }
 
 Result<Compiled> compile(std::shared_ptr<Network> network, const Graph& graph, const Shape& image) {
-  auto executable = network->compile(graph, image);
+  auto executable = network->compile(graph, image, kNotCancelled);
   if (!executable.ok()) return executable.status();
   auto logits = logits_shape(graph, image);
   if (!logits.ok()) return logits.status();

@@ -21,8 +21,8 @@ class HostBackend : public Backend {
     return CudaNetwork::create(0, std::move(weights), options.precision, make_compiler);
   }
 
-  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                         int) override {
+  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int,
+                                         const std::atomic<bool>&) override {
     return cuda::build_crf(0, image, pixels, model);
   }
 

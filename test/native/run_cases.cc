@@ -178,12 +178,12 @@ Result<int> too_large(const Loaded& loaded, const Shape& image) {
 
   constexpr int64_t kSide = 50000;
   const Shape large{1, 3, kSide, kSide};
-  auto compiled = loaded.network->compile(loaded.graph, large);
+  const std::atomic<bool> go_on{false};
+  auto compiled = loaded.network->compile(loaded.graph, large, go_on);
   Status status = compiled.status();
   if (compiled.ok()) {
     const Zeros pixels(large.elements()), labels(kSide * kSide);
     if (pixels.data() == nullptr || labels.data() == nullptr) return error(Code::kInternal, "no address space");
-    const std::atomic<bool> go_on{false};
     status = (*compiled)->run({pixels.data(), nullptr, nullptr}, {labels.data(), nullptr, nullptr}, go_on);
   }
   auto after = small->run(picture);

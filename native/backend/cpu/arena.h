@@ -32,6 +32,8 @@ class Arena {
     return buffer_.data();
   }
 
+  size_t bytes() const { return buffer_.size(); }
+
  private:
   std::multiset<size_t> sizes_;
   AlignedBuffer buffer_;

@@ -9,16 +9,17 @@ using dnnl::memory;
 memory unbound(const memory::desc& desc) { return memory(desc, onednn::engine(), nullptr); }
 
 // The step of a described convolution whose weights are `read`.
-Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& name, onednn::ConvolutionSpec spec,
+Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& key, onednn::ConvolutionSpec spec,
                               const Dims& kernel_dims, const std::function<Result<ConvWeights>()>& read) {
   const memory::data_type weights_type = onednn::data_type(compiler.options.precision);
   spec.weights = memory::desc(kernel_dims, weights_type, memory::format_tag::any);
   spec.bias = memory::desc({kernel_dims[0]}, memory::data_type::f32, memory::format_tag::a);
   const auto description = onednn::describe_convolution(spec);
-  auto packed = compiler.weights.get(name, description.weights_desc(), read);
+  auto packed = compiler.weights.get(key, description.weights_desc(), read);
   if (!packed.ok()) return packed.status();
 
   Step step;
+  step.weights = *packed;
   step.implementation = description.impl_info_str();
   step.scratch_bytes = description.scratchpad_desc().get_size();
   step.run = [convolution = dnnl::convolution_forward(description), packed = *packed, source = unbound(spec.source),
@@ -56,7 +57,7 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const Conv2d& op
   spec.activation = op.activation;
   Dims kernel_dims{op.out_channels, op.depth(), op.window.kernel, op.window.kernel};
   if (op.depthwise) kernel_dims.insert(kernel_dims.begin() + 1, 1);  // [groups,out,in,height,width]
-  return convolution_step(compiler, weights_name(op), spec, kernel_dims, [&] {
+  return convolution_step(compiler, weights_key(op), spec, kernel_dims, [&] {
     auto weights = read_weights(compiler.file, op);
     if (weights.ok()) weights->dims = kernel_dims;
     return weights;
@@ -68,7 +69,7 @@ Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const AtrousTaps
   onednn::ConvolutionSpec spec;
   spec.source = nhwc(input, onednn::data_type(compiler.options.precision));
   spec.destination = nhwc(output, memory::data_type::f32);
-  return convolution_step(compiler, weights_name(op), spec, {output.c, input.c, 1, 1},
+  return convolution_step(compiler, weights_key(op), spec, {output.c, input.c, 1, 1},
                           [&] { return read_weights(compiler.file, op); });
 }
 

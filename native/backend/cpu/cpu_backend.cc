@@ -41,10 +41,11 @@ class CpuBackend : public Backend {
     return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(std::move(weights), options));
   }
 
-  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                         int threads) override {
-    const CoreLease cores(threads);
-    auto crf = DenseCrf::build(image, pixels, model, threads);
+  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int threads,
+                                         const std::atomic<bool>& cancelled) override {
+    const CoreLease cores(threads, cancelled);
+    if (!cores.held()) return error(Code::kAborted, "the CRF was aborted");
+    auto crf = DenseCrf::build(image, pixels, model, threads, cancelled);
     if (!crf.ok()) return crf.status();
     return std::unique_ptr<Crf>(std::move(*crf));
   }

@@ -75,20 +75,30 @@ size_t activation_bytes(const Op& op, const Shape& shape, Precision precision) {
   return shape.elements() * (f32 ? sizeof(float) : sizeof(uint16_t));
 }
 
+Status run_aborted() { return error(Code::kAborted, "the inference was aborted"); }
+Status compilation_aborted() { return error(Code::kAborted, "the network's compilation was aborted"); }
+
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(CompiledNetwork network, const Shape& image, std::shared_ptr<Arena> arena, int threads)
+  CpuExecutable(CompiledNetwork network, const Shape& image, std::shared_ptr<Arena> arena,
+                std::shared_ptr<WeightsInUse> weights, int threads)
       : network_(std::move(network)),
         image_(image),
         classes_(network_.classes),
         arena_(std::move(arena)),
+        weights_(std::move(weights)),
         threads_(threads) {
     arena_->add(network_.memory.bytes);
+    for (const Step& step : network_.steps) weights_->add(step.weights);
   }
-  ~CpuExecutable() override { arena_->remove(network_.memory.bytes); }
+  ~CpuExecutable() override {
+    arena_->remove(network_.memory.bytes);
+    for (const Step& step : network_.steps) weights_->remove(step.weights);
+  }
 
   Status start(const RunInput& input, const RunOutput& output, const std::atomic<bool>& cancelled) override {
-    const CoreLease cores(threads_);
+    const CoreLease cores(threads_, cancelled);
+    if (!cores.held()) return run_aborted();
     omp_set_num_threads(threads_);
     if (input.crf == nullptr) return run_steps(input, output, nullptr, cancelled);
     Array<float> unary;
@@ -110,7 +120,7 @@ class CpuExecutable : public Executable {
     const StepContext context{stream_, *arena, input, output, unary};
     try {
       for (size_t i = 0; i < network_.steps.size(); ++i) {
-        if (cancelled.load(std::memory_order_relaxed)) return error(Code::kAborted, "the inference was aborted");
+        if (cancelled.load(std::memory_order_relaxed)) return run_aborted();
         if (network_.steps[i].run) network_.steps[i].run(context, network_.memory.steps[i]);
       }
       stream_.wait();
@@ -125,7 +135,7 @@ class CpuExecutable : public Executable {
     const Shape one{1, image_.c, image_.h, image_.w};
     const int64_t points = image_.h * image_.w;
     for (int64_t n = 0; n < image_.n; ++n) {
-      auto crf = DenseCrf::build(one, input.pixels + n * one.elements(), input.crf->model, threads_);
+      auto crf = DenseCrf::build(one, input.pixels + n * one.elements(), input.crf->model, threads_, cancelled);
       if (!crf.ok()) return crf.status();
       const CrfOutput refined{output.labels + n * points,
                               output.scores == nullptr ? nullptr : output.scores + n * classes_ * points, nullptr};
@@ -139,13 +149,15 @@ class CpuExecutable : public Executable {
   Shape image_;
   int64_t classes_;
   std::shared_ptr<Arena> arena_;
+  std::shared_ptr<WeightsInUse> weights_;
   int threads_;
   dnnl::stream stream_{onednn::engine()};
 };
 
 }  // namespace
 
-Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shape& image) {
+Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shape& image,
+                                                  const std::atomic<bool>& cancelled) {
   auto shapes = infer_shapes(graph, image);
   if (!shapes.ok()) return shapes.status();
   NodeBytes bytes;
@@ -157,12 +169,14 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
   const size_t least = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten).bytes;
   DEEPLAB_RETURN_IF_ERROR(arena_->check(least));
 
-  const CoreLease cores(options_.threads);
+  const CoreLease cores(options_.threads, cancelled);
+  if (!cores.held()) return compilation_aborted();
   omp_set_num_threads(options_.threads);  // oneDNN cuts its work for the number of threads it sees now
 
   CompiledNetwork network;
-  const LayerCompiler compiler{*file_, weights_, options_};
+  const LayerCompiler compiler{*file_, *weights_, options_};
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    if (cancelled.load(std::memory_order_relaxed)) return compilation_aborted();
     const Node& node = graph.nodes[id];
     try {
       auto step = std::visit(CompileStep{compiler, *shapes, node, (*shapes)[id]}, node.op);
@@ -181,10 +195,12 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
   return network;
 }
 
-Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Graph& graph, const Shape& image) {
-  auto network = compile_steps(graph, image);
+Result<std::unique_ptr<Executable>> CpuNetwork::compile(const Graph& graph, const Shape& image,
+                                                        const std::atomic<bool>& cancelled) {
+  auto network = compile_steps(graph, image, cancelled);
   if (!network.ok()) return network.status();
-  auto executable = std::make_unique<CpuExecutable>(std::move(*network), image, arena_, options_.threads);
+  auto executable =
+      std::make_unique<CpuExecutable>(std::move(*network), image, arena_, weights_in_use_, options_.threads);
   return std::unique_ptr<Executable>(std::move(executable));
 }
 

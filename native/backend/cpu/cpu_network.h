@@ -12,16 +12,20 @@ struct CompiledNetwork;
 class CpuNetwork : public Network {
  public:
   CpuNetwork(std::shared_ptr<const Safetensors> weights, NetworkOptions options)
-      : file_(std::move(weights)), options_(options) {}
+      : file_(std::move(weights)), options_(options), weights_(PackedWeights::of(file_)) {}
 
-  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
+                                              const std::atomic<bool>& cancelled) override;
+  HeldMemory held_memory() const override { return {weights_in_use_->bytes() + arena_->bytes(), 0}; }
 
  private:
-  Result<CompiledNetwork> compile_steps(const Graph& graph, const Shape& image);
+  Result<CompiledNetwork> compile_steps(const Graph& graph, const Shape& image, const std::atomic<bool>& cancelled);
 
   std::shared_ptr<const Safetensors> file_;
   NetworkOptions options_;
-  PackedWeights weights_;
+  std::shared_ptr<PackedWeights> weights_;  // shared with the file's other networks
+  // Shared with the executables.
+  std::shared_ptr<WeightsInUse> weights_in_use_ = std::make_shared<WeightsInUse>();
   std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();
 };
 

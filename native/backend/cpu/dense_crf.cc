@@ -130,7 +130,7 @@ size_t crf_working_bytes(int64_t points, const std::vector<int64_t>& vertices, i
 }
 
 Result<std::unique_ptr<DenseCrf>> DenseCrf::build(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                                  int threads) {
+                                                  int threads, const std::atomic<bool>& cancelled) {
   auto crf = std::make_unique<DenseCrf>();
   crf->width_ = image.w;
   crf->points_ = image.h * image.w;
@@ -140,8 +140,8 @@ Result<std::unique_ptr<DenseCrf>> DenseCrf::build(const Shape& image, const uint
   omp_set_num_threads(threads);
   for (const CrfTerm& term : model.terms) {
     const LatticePoints points{term, model.coordinates, image.w, image.h, pixels, image.c};
-    auto lattice =
-        term.kernel == CrfKernel::kGaussian ? gaussian_lattice(points, threads) : build_lattice(points, threads);
+    auto lattice = term.kernel == CrfKernel::kGaussian ? gaussian_lattice(points, threads, cancelled)
+                                                       : build_lattice(points, threads, cancelled);
     if (!lattice.ok()) return lattice.status();
     crf->terms_.push_back({term.compatibility, std::move(*lattice)});
   }
@@ -162,7 +162,8 @@ std::vector<int64_t> DenseCrf::vertices() const {
 
 Status DenseCrf::infer(CrfUnary unary, const CrfInference& inference, const CrfOutput& output,
                        const std::atomic<bool>& cancelled) {
-  const CoreLease cores(threads_);
+  const CoreLease cores(threads_, cancelled);
+  if (!cores.held()) return error(Code::kAborted, "the inference was aborted");
   omp_set_num_threads(threads_);
   Array<float> rows;
   const size_t floats = points_ * row_stride(unary.classes);

@@ -15,9 +15,9 @@ size_t crf_working_bytes(int64_t points, const std::vector<int64_t>& vertices, i
 
 class DenseCrf : public Crf {
  public:
-  // `image` is [1,channels,H,W]. Uses `threads` threads, now and to infer.
+  // `image` is [1,channels,H,W]. Uses `threads` threads, now and to infer. As build_lattice, it can be cancelled.
   static Result<std::unique_ptr<DenseCrf>> build(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                                 int threads);
+                                                 int threads, const std::atomic<bool>& cancelled);
 
   size_t lattice_bytes() const override;
   std::vector<int64_t> vertices() const override;

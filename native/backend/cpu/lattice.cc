@@ -18,14 +18,23 @@ namespace {
 
 Status out_of_memory() { return error(Code::kOutOfMemory, "a CRF's lattice needs more memory than there is"); }
 
+// How many points, or vertices, are worked on between two looks at the flag: less than a millisecond's worth.
+constexpr int64_t kUnwatched = 4096;
+
 // Builds the lattice of `points` in strips, consecutive points that one thread works on. Strips number vertices for
 // themselves, in tables of their own; these are then merged in order, so that the numbers become those of a single
 // strip: vertices in the order in which points first touch them, however many strips there are.
 template <int kWords>
 class Builder {
  public:
-  Builder(const LatticePoints& points, const CodeLayout& layout, int threads, Lattice* lattice)
-      : points_(points), layout_(layout), d_(points.term.dimensions), lattice_(*lattice), team_(threads) {
+  Builder(const LatticePoints& points, const CodeLayout& layout, int threads, const std::atomic<bool>& cancelled,
+          Lattice* lattice)
+      : points_(points),
+        layout_(layout),
+        cancelled_(cancelled),
+        d_(points.term.dimensions),
+        lattice_(*lattice),
+        team_(threads) {
     lattice_scales(d_, scales_);
     ones_ = layout.ones<kWords>();
     for (int j = 0; j <= d_; ++j) steps_[j] = layout.step<kWords>(j);
@@ -49,13 +58,16 @@ class Builder {
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return locate(strip); }));
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return count_splats(strip); }));
     DEEPLAB_RETURN_IF_ERROR(number_vertices());
+    DEEPLAB_RETURN_IF_ERROR(go_on());
     DEEPLAB_RETURN_IF_ERROR(place_splats());
     DEEPLAB_RETURN_IF_ERROR(lattice_.splats.allocate(splats));
     DEEPLAB_RETURN_IF_ERROR(each_strip([this](Strip& strip) { return fill_splats(strip); }));
+    DEEPLAB_RETURN_IF_ERROR(go_on());
     DEEPLAB_RETURN_IF_ERROR(sort());
     DEEPLAB_RETURN_IF_ERROR(each_axis([this](int axis) { return find_chains(axis); }));
     strips_.clear();
     sorted_.free();
+    DEEPLAB_RETURN_IF_ERROR(go_on());
     return points_.term.normalization == CrfNormalization::kNone ? Status() : normalize();
   }
 
@@ -63,6 +75,13 @@ class Builder {
   using Table = VertexTable<kWords>;
   using Key = VertexCode<kWords>;
   using Vertex = NumberedVertex<kWords>;
+
+  Status go_on() const {
+    if (!cancelled_.load(std::memory_order_relaxed)) return Status();
+    return error(Code::kAborted, "the building of a CRF's lattice was aborted");
+  }
+  // Of a loop of which this is step `i`.
+  Status go_on(int64_t i) const { return i % kUnwatched == 0 ? go_on() : Status(); }
 
   // On cache lines of its own: its table's size changes with every new vertex.
   struct alignas(128) Strip {
@@ -81,11 +100,12 @@ class Builder {
     return each(d_ + 1, [&](int64_t i) { return work(static_cast<int>(i)); });
   }
   template <typename Work>
-  static Status each(int64_t count, const Work& work) {
+  Status each(int64_t count, const Work& work) {
     std::vector<Status> statuses(count);
     parallel_for(count, [&](int64_t i) {
       try {
-        statuses[i] = work(i);
+        statuses[i] = go_on();
+        if (statuses[i].ok()) statuses[i] = work(i);
       } catch (const std::bad_alloc&) {
         statuses[i] = Status(Code::kOutOfMemory, "");
       }
@@ -103,6 +123,7 @@ class Builder {
     Key codes[kLanes][kMaxCrfDimensions + 1];
     Key previous[kMaxCrfDimensions + 1];
     for (int64_t first = strip.begin; first < strip.end; first += kLanes) {
+      DEEPLAB_RETURN_IF_ERROR(go_on(first - strip.begin));
       const int64_t count = std::min(kLanes, strip.end - first);
       locate_points(points_, scales_, first, count, &located);
       DEEPLAB_RETURN_IF_ERROR(strip.table.reserve(count * (d_ + 1)));
@@ -161,6 +182,7 @@ class Builder {
       }
       DEEPLAB_RETURN_IF_ERROR(table_.reserve(strip.table.size()));
       for (uint32_t i = 0; i < strip.number.size(); ++i) {
+        DEEPLAB_RETURN_IF_ERROR(go_on(i));
         if (i + kAhead < strip.number.size()) table_.prefetch(strip.table.code(i + kAhead));
         strip.number[i] = table_.insert(strip.table.code(i));
       }
@@ -196,6 +218,7 @@ class Builder {
 
   Status fill_splats(Strip& strip) {
     for (int64_t point = strip.begin; point < strip.end; ++point) {
+      DEEPLAB_RETURN_IF_ERROR(go_on(point - strip.begin));
       for (int64_t i = point * (d_ + 1); i < (point + 1) * (d_ + 1); ++i) {
         const uint32_t vertex = lattice_.corners[i];
         lattice_.splats[strip.next[vertex]++] = {static_cast<uint32_t>(point), lattice_.weights[i]};
@@ -298,6 +321,7 @@ class Builder {
 
   const LatticePoints& points_;
   const CodeLayout& layout_;
+  const std::atomic<bool>& cancelled_;
   const int d_;
   Lattice& lattice_;
   Team team_;
@@ -323,7 +347,8 @@ size_t Lattice::chain_boundary(int axis, size_t index) const {
   return index;
 }
 
-Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads) {
+Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads,
+                                                     const std::atomic<bool>& cancelled) {
   const int d = points.term.dimensions;
   const size_t corner_bytes = sizeof(uint32_t) + sizeof(float) + sizeof(Lattice::Splat);
   DEEPLAB_RETURN_IF_ERROR(check_memory(points.count() * (d + 1) * corner_bytes, "a CRF's lattice"));
@@ -333,13 +358,13 @@ Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points
   auto lattice = std::make_shared<Lattice>();
   Status status;
   if (layout.words <= 1) {
-    status = Builder<1>(points, layout, threads, lattice.get()).build();
+    status = Builder<1>(points, layout, threads, cancelled, lattice.get()).build();
   } else if (layout.words <= 2) {
-    status = Builder<2>(points, layout, threads, lattice.get()).build();
+    status = Builder<2>(points, layout, threads, cancelled, lattice.get()).build();
   } else if (layout.words <= 4) {
-    status = Builder<4>(points, layout, threads, lattice.get()).build();
+    status = Builder<4>(points, layout, threads, cancelled, lattice.get()).build();
   } else {
-    status = Builder<kMaxCodeWords>(points, layout, threads, lattice.get()).build();
+    status = Builder<kMaxCodeWords>(points, layout, threads, cancelled, lattice.get()).build();
   }
   if (!status.ok()) return status;
   return std::shared_ptr<const Lattice>(std::move(lattice));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -47,7 +48,9 @@ struct Lattice {
   size_t chain_boundary(int axis, size_t index) const;
 };
 
-// Weights include the normalization. Uses `threads` threads; the result does not depend on them.
-Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads);
+// Weights include the normalization. Uses `threads` threads; the result does not depend on them. `cancelled` is looked
+// at between the stages and, in long ones, every few thousand points; once true, it ends with ERR_ABORTED.
+Result<std::shared_ptr<const Lattice>> build_lattice(const LatticePoints& points, int threads,
+                                                     const std::atomic<bool>& cancelled);
 
 }  // namespace deeplab

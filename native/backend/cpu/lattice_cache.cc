@@ -22,7 +22,8 @@ Cache& cache() {
 
 }  // namespace
 
-Result<std::shared_ptr<const Lattice>> gaussian_lattice(const LatticePoints& points, int threads) {
+Result<std::shared_ptr<const Lattice>> gaussian_lattice(const LatticePoints& points, int threads,
+                                                        const std::atomic<bool>& cancelled) {
   const CrfTerm& term = points.term;
   const Key key(points.width, points.height, term.deviations[0], term.deviations[1], points.coordinates,
                 term.normalization);
@@ -36,7 +37,7 @@ Result<std::shared_ptr<const Lattice>> gaussian_lattice(const LatticePoints& poi
       return lattices.front().second;
     }
   }
-  auto built = build_lattice(points, threads);
+  auto built = build_lattice(points, threads, cancelled);
   if (!built.ok()) return built;
   const std::lock_guard<std::mutex> lock(mutex);
   lattices.emplace_front(key, *built);

@@ -7,9 +7,39 @@ namespace deeplab {
 
 using dnnl::memory;
 
-Result<std::shared_ptr<const PackedConv>> PackedWeights::get(const std::string& name, const memory::desc& layout,
+namespace {
+
+struct Files {
+  std::mutex mutex;
+  std::map<const Safetensors*, std::weak_ptr<PackedWeights>> weights;
+};
+
+Files& files() {
+  static Files* const instance = new Files();  // never destroyed: threads may outlive static destructors
+  return *instance;
+}
+
+}  // namespace
+
+std::shared_ptr<PackedWeights> PackedWeights::of(std::shared_ptr<const Safetensors> file) {
+  auto& [mutex, known] = files();
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (const auto found = known.find(file.get()); found != known.end()) {
+    if (auto held = found->second.lock(); held != nullptr) return held;
+  }
+  for (auto entry = known.begin(); entry != known.end();) {
+    entry = entry->second.expired() ? known.erase(entry) : std::next(entry);
+  }
+  const Safetensors* const address = file.get();
+  std::shared_ptr<PackedWeights> made(new PackedWeights(std::move(file)));
+  known[address] = made;
+  return made;
+}
+
+Result<std::shared_ptr<const PackedConv>> PackedWeights::get(const std::string& key, const memory::desc& layout,
                                                              const std::function<Result<ConvWeights>()>& read) {
-  auto& known = layouts_[name];
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto& known = layouts_[key];
   known.erase(std::remove_if(known.begin(), known.end(), [](const auto& packed) { return packed.expired(); }),
               known.end());
   for (const auto& packed : known) {
@@ -39,6 +69,17 @@ Result<std::shared_ptr<const PackedConv>> PackedWeights::get(const std::string& 
   }
   known.push_back(packed);
   return std::shared_ptr<const PackedConv>(std::move(packed));
+}
+
+void WeightsInUse::add(const std::shared_ptr<const PackedConv>& weights) {
+  if (weights != nullptr && users_[weights.get()]++ == 0) bytes_ += weights->bytes();
+}
+
+void WeightsInUse::remove(const std::shared_ptr<const PackedConv>& weights) {
+  const auto found = users_.find(weights.get());
+  if (found == users_.end() || --found->second > 0) return;
+  bytes_ -= weights->bytes();
+  users_.erase(found);
 }
 
 }  // namespace deeplab

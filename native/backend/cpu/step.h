@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <dnnl.hpp>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "backend/backend.h"
@@ -28,10 +29,13 @@ struct StepContext {
 
 using Run = std::function<void(const StepContext& context, const StepMemory& memory)>;
 
+struct PackedConv;
+
 struct Step {
   std::string implementation;  // oneDNN's name of it, "winograd+..." or "loop"
   size_t scratch_bytes = 0;
   Run run;
+  std::shared_ptr<const PackedConv> weights = nullptr;  // that `run` uses; null: none
 };
 
 }  // namespace deeplab

@@ -195,16 +195,18 @@ Result<Step> compile_winograd(const LayerCompiler& compiler, const Conv2d& op, c
   const memory::desc destination_desc({kProducts, block, out}, kType, memory::format_tag::abc);
   const auto description = onednn::describe_matmul(
       source_desc, memory::desc({kProducts, in, out}, kType, memory::format_tag::any), destination_desc);
-  auto packed = compiler.weights.get(weights_name(op), description.weights_desc(), [&]() -> Result<ConvWeights> {
-    auto weights = read_weights(compiler.file, op);
-    if (!weights.ok()) return weights.status();
-    return transform_weights(*weights);
-  });
+  auto packed =
+      compiler.weights.get("winograd " + weights_key(op), description.weights_desc(), [&]() -> Result<ConvWeights> {
+        auto weights = read_weights(compiler.file, op);
+        if (!weights.ok()) return weights.status();
+        return transform_weights(*weights);
+      });
   if (!packed.ok()) return packed.status();
 
   const size_t source_bytes = round_up(source_desc.get_size(), AlignedBuffer::kAlignment);
   const size_t destination_bytes = round_up(destination_desc.get_size(), AlignedBuffer::kAlignment);
   Step step;
+  step.weights = *packed;
   step.implementation = "winograd+" + std::string(description.impl_info_str());
   step.scratch_bytes = source_bytes + destination_bytes + description.scratchpad_desc().get_size();
   const Geometry geometry{input.h, input.w, op.window.dilation, in, out, op.activation == Activation::kRelu};

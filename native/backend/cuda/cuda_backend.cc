@@ -90,8 +90,9 @@ class CudaBackend : public Backend {
     return CudaNetwork::create(gpu_.index, std::move(weights), options.precision, make_compiler);
   }
 
-  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,
-                                         int) override {
+  Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int,
+                                         const std::atomic<bool>& cancelled) override {
+    if (cancelled.load(std::memory_order_relaxed)) return error(Code::kAborted, "the CRF was aborted");
     return cuda::build_crf(gpu_.index, image, pixels, model);
   }
 

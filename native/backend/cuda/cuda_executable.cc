@@ -89,6 +89,14 @@ class CudaExecutable : public Executable {
 
   RunTimes times() const override { return times_; }
 
+  HeldMemory held_memory() const override {
+    HeldMemory held{0, input_.size() + results_.size() + unary_.size() + (crf_ == nullptr ? 0 : crf_->bytes())};
+    for (const Run& run : runs_) {
+      held += {run.host_input.size() + run.host_results.size(), run.input.size() + run.results.size()};
+    }
+    return held;
+  }
+
  private:
   // A run under way: its copies are its own, so that they can be made while another one computes.
   struct Run {

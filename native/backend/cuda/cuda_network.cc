@@ -128,7 +128,8 @@ Result<std::unique_ptr<Network>> CudaNetwork::create(int index, std::shared_ptr<
   return std::unique_ptr<Network>(std::move(network));
 }
 
-Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Graph& graph, const Shape& image) {
+Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Graph& graph, const Shape& image,
+                                                         const std::atomic<bool>& cancelled) {
   if (!device_->broken.ok()) return device_->broken;
   DEEPLAB_RETURN_IF_ERROR(select_device(device_->index));
   auto shapes = infer_shapes(graph, image);
@@ -147,6 +148,9 @@ Result<std::unique_ptr<Executable>> CudaNetwork::compile(const Graph& graph, con
   const std::vector<bool> by_readers = bounded_by_readers(graph);
   CompiledNetwork network;
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    if (cancelled.load(std::memory_order_relaxed)) {
+      return error(Code::kAborted, "the network's compilation was aborted");
+    }
     const Node& node = graph.nodes[id];
     auto step = std::visit(
         CompileStep{compiler, graph, *shapes, by_readers, static_cast<NodeId>(id), node, (*shapes)[id]}, node.op);

@@ -26,7 +26,9 @@ class CudaNetwork : public Network {
   static Result<std::unique_ptr<Network>> create(int index, std::shared_ptr<const Safetensors> file,
                                                  Precision precision, const MakeCompiler& make_compiler);
 
-  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image) override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Shape& image,
+                                              const std::atomic<bool>& cancelled) override;
+  HeldMemory held_memory() const override { return {0, weights_->bytes() + device_->arena.size()}; }
 
  private:
   explicit CudaNetwork(Precision precision) : precision_(precision) {}

@@ -9,6 +9,8 @@ class LatticeCrf : public DenseCrf {
  public:
   LatticeCrf(Lattices lattices, MeanField field) : lattices_(std::move(lattices)), field_(std::move(field)) {}
 
+  size_t bytes() const override { return lattices_.bytes() + field_.bytes(); }
+
   Status build(Stream stream, const uint8_t* pixels) override { return lattices_.build(stream, pixels); }
 
   Status infer(Stream stream, const float* unary, const CrfInference& inference, uint8_t* labels,

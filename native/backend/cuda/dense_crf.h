@@ -21,6 +21,8 @@ class DenseCrf {
   static Result<std::unique_ptr<DenseCrf>> create(Stream stream, const Shape& image, const CrfModel& model, int classes,
                                                   bool with_tolerance, int64_t vertices = 0);
   virtual ~DenseCrf() = default;
+  // Device memory that it holds.
+  virtual size_t bytes() const = 0;
 
   // Builds the lattices of an image, uint8 [H,W,channels] in device memory; null where no kernel is bilateral.
   virtual Status build(Stream stream, const uint8_t* pixels) = 0;

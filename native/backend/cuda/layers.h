@@ -44,6 +44,11 @@ class DeviceWeights {
     return uploaded;
   }
   void release_pages() const { file_->release_pages(); }
+  size_t bytes() const {
+    size_t sum = 0;
+    for (const auto& [name, conv] : convs_) sum += conv->kernel.size() + conv->bias.size();
+    return sum;
+  }
 
  private:
   Result<std::shared_ptr<const DeviceConv>> upload(const std::string& name, const ConvWeights& weights,

@@ -55,6 +55,13 @@ Result<MeanField> MeanField::create(Stream stream, int64_t points, const CrfMode
   return Result<MeanField>(std::move(field));
 }
 
+size_t MeanField::bytes() const {
+  size_t sum = sliced_.size() + blurred_.size() + extras_.size() + energies_.size() + marginals_[0].size() +
+               marginals_[1].size() + block_energies_.size() + measured_.size();
+  for (const Term& term : terms_) sum += term.table.size() + term.values.size();
+  return sum;
+}
+
 Status MeanField::make_room(Stream stream, const Lattices& lattices) {
   const size_t row = lanes_ * sizeof(Floats4);
   std::vector<SlicedTerm> sliced;

@@ -28,6 +28,8 @@ class MeanField {
   // Labels [points] and, unless null, marginals [classes,points].
   Status write(Stream stream, int from, uint8_t* labels, float* marginals) const;
   bool measures() const { return measured_.size() > 0; }
+  // Device memory that it holds.
+  size_t bytes() const;
 
  private:
   struct Term {
