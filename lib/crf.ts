@@ -3,20 +3,20 @@
 // is the option `crf` of `DeepLab.segment`. The lattices and the mean field are native.
 
 import os from 'node:os';
-import { awaitRequest, signalRule, throwIfAborted } from './abort';
+import { awaitNative, awaitRequest, type CallOptions, callRules, cancellable } from './abort';
 import { maxClasses } from './compatibility';
 import { type CrfOptions, type CrfParameters, crfRules, defaultCrf } from './crf-options';
 import { type Device, deviceRule } from './device';
 import { invalidArgument } from './errors';
 import { checkPixelLimit, decodeImage, type ImageInput, type ImageSize, pixelLimitRule } from './image';
-import { Lifetime } from './lifetime';
-import { fromNative, type NativeCrf, type NativeCrfResult, type NativeUnary, native } from './native';
+import { type CloseOptions, closeRules, Lifetime } from './lifetime';
+import { type NativeCrf, type NativeCrfResult, type NativeUnary, native } from './native';
 import { booleanRule, checkOptions, integerRule, type OptionRule, threadsRule } from './options';
 import { type CheckedTerm, checkClasses, checkFeatures, readTerms } from './pairwise';
 import { copyUnary, fitUnary, readUnary, type UnaryInput } from './unary';
 
 /** Options of {@link DenseCrf.create}. Iterations and tolerance are for the calls of `infer` that do not say their own. */
-export interface CrfCreateOptions extends CrfOptions {
+export interface CrfCreateOptions extends CrfOptions, CallOptions {
   /**
    * Where to compute, as for `DeepLab.load`. Default `auto`: a GPU if one can be used, else the CPU;
    * {@link DenseCrf.device} says which.
@@ -24,20 +24,16 @@ export interface CrfCreateOptions extends CrfOptions {
   readonly device?: Device | undefined;
   /** CPU threads that one inference may use, 1..1024. Default: as many as the process may run in parallel. */
   readonly threads?: number | undefined;
-  /** Cancels the call: it then rejects with ERR_ABORTED. */
-  readonly signal?: AbortSignal | undefined;
   /** Most pixels that the image may have, against decompression bombs; false for no limit. Default 268402689. */
   readonly limitInputPixels?: number | false | undefined;
 }
 
 /** Options of {@link DenseCrf.infer}. */
-export interface CrfInferOptions extends Pick<CrfOptions, 'iterations' | 'tolerance'> {
+export interface CrfInferOptions extends Pick<CrfOptions, 'iterations' | 'tolerance'>, CallOptions {
   /** Whether the result has `marginals`: 4 bytes for each pixel and class. Default true. */
   readonly marginals?: boolean | undefined;
   /** Whether the result has `klDivergence`. Default false. */
   readonly klDivergence?: boolean | undefined;
-  /** Cancels the call: it then rejects with ERR_ABORTED. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link denseCrf}. */
@@ -66,9 +62,9 @@ export interface CrfResult {
 
 const createRules: Readonly<Record<keyof CrfCreateOptions, OptionRule>> = {
   ...crfRules,
+  ...callRules,
   device: deviceRule,
   threads: threadsRule,
-  signal: signalRule,
   limitInputPixels: pixelLimitRule,
 };
 
@@ -77,7 +73,7 @@ const inferRules: Readonly<Record<keyof CrfInferOptions, OptionRule>> = {
   tolerance: crfRules.tolerance,
   marginals: booleanRule,
   klDivergence: booleanRule,
-  signal: signalRule,
+  ...callRules,
 };
 
 const sideRule: OptionRule = { ...integerRule(1, 2 ** 20), required: true };
@@ -138,7 +134,7 @@ export class DenseCrf {
     this.#native = built;
     this.#terms = terms;
     this.#inference = { iterations, tolerance };
-    this.#lifetime = new Lifetime('CRF', () => built.close());
+    this.#lifetime = new Lifetime('CRF', built);
   }
 
   /**
@@ -146,20 +142,22 @@ export class DenseCrf {
    *
    * @param image - As for `DeepLab.segment`; the size is enough where no term is bilateral.
    * @throws ERR_NOT_FOUND, ERR_INVALID_IMAGE, ERR_IMAGE_TOO_LARGE, ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED,
-   * ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels or
+   * ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_TIMEOUT, ERR_NATIVE_ADDON; ERR_INVALID_ARGUMENT for an unknown or wrong option, or pixels or
    * features that do not have the size they should.
    */
   static async create(image: ImageInput | ImageSize, options: CrfCreateOptions = {}): Promise<DenseCrf> {
     checkOptions(options, createRules);
     const terms = readTerms(options.pairwise ?? defaultCrf.pairwise, 'pairwise');
-    return await build(await readPixels(image, terms, options), terms, options);
+    return await cancellable(options, work, async (signal) =>
+      build(await readPixels(image, terms, options, signal), terms, options, signal),
+    );
   }
 
   /**
    * Infers the classes of the pixels by mean field.
    *
    * @param unary - What is known of each pixel. Copied at once: the caller may reuse its arrays.
-   * @throws ERR_OUT_OF_MEMORY, ERR_DEVICE_FAILED, ERR_ABORTED, ERR_CLOSED; ERR_INVALID_ARGUMENT for an unknown or wrong
+   * @throws ERR_OUT_OF_MEMORY, ERR_DEVICE_FAILED, ERR_ABORTED, ERR_TIMEOUT, ERR_CLOSED; ERR_INVALID_ARGUMENT for an unknown or wrong
    * option, a unary that does not have the image's size, compatibilities that are not for its number of classes, or
    * values that are not what they should be: the message then names the first such pixel.
    */
@@ -167,14 +165,15 @@ export class DenseCrf {
     checkOptions(options, inferRules);
     const fitted = fitUnary(readUnary(unary), this.width, this.height);
     checkClasses(this.#terms, fitted.classes);
-    return await this.#lifetime.run(() => this.#infer(fitted, options));
+    this.#lifetime.check();
+    return await cancellable(options, work, (signal) => this.#lifetime.run(() => this.#infer(fitted, options, signal)));
   }
 
-  async #infer(unary: NativeUnary, options: CrfInferOptions): Promise<CrfResult> {
-    const { iterations = this.#inference.iterations, tolerance = this.#inference.tolerance, signal } = options;
+  async #infer(unary: NativeUnary, options: CrfInferOptions, signal: AbortSignal): Promise<CrfResult> {
+    const { iterations = this.#inference.iterations, tolerance = this.#inference.tolerance } = options;
     const { marginals = true, klDivergence = false } = options;
     const start = () => this.#native.infer(unary, { iterations, tolerance, marginals, klDivergence });
-    const result = await awaitRequest({ start, cancel: (id) => this.#native.cancel(id) }, signal, work);
+    const result = await awaitRequest({ start, cancel: (id) => this.#native.cancel(id) }, signal);
     const { width, height } = this;
     return {
       labels: result.labels,
@@ -201,11 +200,14 @@ export class DenseCrf {
   }
 
   /**
-   * Finishes the calls that were made before, then frees the lattices. Later calls of `infer` reject with ERR_CLOSED;
-   * later calls of `close` return the same promise.
+   * Finishes the calls that were made before, or gives them up, then frees the lattices. Later calls of `infer` reject
+   * with ERR_CLOSED; later calls of `close` return the same promise, and may still give up what the first would finish.
+   *
+   * @throws ERR_INVALID_ARGUMENT for an unknown or wrong option.
    */
-  close(): Promise<void> {
-    return this.#lifetime.close();
+  close(options: CloseOptions = {}): Promise<void> {
+    checkOptions(options, closeRules);
+    return this.#lifetime.close(options.abort ?? false);
   }
 
   /** For `await using crf = await DenseCrf.create(...)`: the same as {@link DenseCrf.close}. */
@@ -243,16 +245,18 @@ export async function denseCrf(
   const terms = readTerms(options.pairwise ?? defaultCrf.pairwise, 'pairwise');
   readUnary(unary);
   const kept = copyUnary(unary);
-  const pixels = await readPixels(image, terms, options);
-  // Before the lattices are built, which takes time.
-  checkClasses(terms, fitUnary(readUnary(kept), pixels.width, pixels.height).classes);
-  const crf = await build(pixels, terms, options);
-  try {
-    const { marginals, klDivergence, signal } = options;
-    return await crf.infer(kept, { marginals, klDivergence, signal });
-  } finally {
-    await crf.close();
-  }
+  return await cancellable(options, work, async (signal) => {
+    const pixels = await readPixels(image, terms, options, signal);
+    // Before the lattices are built, which takes time.
+    checkClasses(terms, fitUnary(readUnary(kept), pixels.width, pixels.height).classes);
+    const crf = await build(pixels, terms, options, signal);
+    try {
+      const { marginals, klDivergence } = options;
+      return await crf.infer(kept, { marginals, klDivergence, signal });
+    } finally {
+      await crf.close();
+    }
+  });
 }
 
 /** What the lattices are built of. */
@@ -265,14 +269,14 @@ interface Pixels extends ImageSize {
 async function readPixels(
   image: ImageInput | ImageSize,
   terms: readonly CheckedTerm[],
-  { signal, limitInputPixels }: CrfCreateOptions,
+  { limitInputPixels }: CrfCreateOptions,
+  signal: AbortSignal,
 ): Promise<Pixels> {
-  throwIfAborted(signal, work);
   const coloured = terms.some(({ native }) => native.kernel === 'bilateral');
   const pixels = isSize(image)
     ? sizeOnly(image, coloured, limitInputPixels)
     : await decodeImage(image, limitInputPixels);
-  throwIfAborted(signal, work);
+  signal.throwIfAborted();
   checkFeatures(terms, pixels.width, pixels.height);
   return coloured ? pixels : { ...pixels, data: undefined };
 }
@@ -292,26 +296,14 @@ async function build(
   { data, width, height, channels }: Pixels,
   terms: readonly CheckedTerm[],
   options: CrfCreateOptions,
+  signal: AbortSignal,
 ): Promise<DenseCrf> {
-  const {
-    coordinates = defaultCrf.coordinates,
-    device = 'auto',
-    threads = os.availableParallelism(),
-    signal,
-  } = options;
+  const { coordinates = defaultCrf.coordinates, device = 'auto', threads = os.availableParallelism() } = options;
   const addon = native();
   const pairwise = terms.map(({ native }) => native);
-  let built: NativeCrf;
-  try {
-    const settings = { pairwise, coordinates, device, threads, cudnn: '' };
-    built = await addon.createCrf(data, width, height, channels, settings);
-  } catch (error) {
-    throw fromNative(error);
-  }
-  const crf = new DenseCrf(built, terms, { width, height }, options);
-  if (signal?.aborted) await crf.close();
-  throwIfAborted(signal, work);
-  return crf;
+  const settings = { pairwise, coordinates, device, threads, cudnn: '' };
+  const built = await awaitNative(() => addon.createCrf(data, width, height, channels, settings), signal);
+  return new DenseCrf(built, terms, { width, height }, options);
 }
 
 /** How the inference went, and what it has on top of the labels. */

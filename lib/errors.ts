@@ -28,8 +28,11 @@ export const errorCatalogue = {
     'A file could not be downloaded: the server cannot be reached, answers with an error, or breaks off again and again. What has come so far is kept, and the next attempt goes on from there. The message names the address.',
   ERR_CHECKSUM:
     'A downloaded file is not the one that was published: its size or SHA-256 differs. It was removed. The message gives both.',
-  ERR_CLOSED: 'The model, or the CRF, was closed before the call.',
+  ERR_QUEUE_FULL:
+    'The model has as much to do as its `queueLimit` allows. Try again later, let others have fewer calls at once, or take `segmentAll`, which waits.',
+  ERR_CLOSED: 'The model, or the CRF, was closed before the call, or in the middle of it without waiting.',
   ERR_ABORTED: "The call's AbortSignal was aborted.",
+  ERR_TIMEOUT: 'The call took longer than its `timeoutMs`.',
   ERR_WRITE: 'An output file could not be written. Nothing was left behind under its name.',
   ERR_NATIVE_ADDON: 'The native addon could not be loaded. The message lists what was tried and how to build it.',
   ERR_INTERNAL: 'A fault in this library. Please report it, with the message.',

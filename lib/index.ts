@@ -1,5 +1,8 @@
 // The public API: what `import { ... } from 'deeplab'` offers, and nothing else.
 
+export type { CallOptions } from './abort';
+export type { QueueLimit } from './admission';
+export type { ShapeBuckets } from './buckets';
 export type { Compatibility } from './compatibility';
 export {
   type CrfCreateOptions,
@@ -10,7 +13,7 @@ export {
   denseCrf,
 } from './crf';
 export { type CrfOptions, type CrfParameters, crfPresets } from './crf-options';
-export { DeepLab, type LoadOptions, type SegmentOptions } from './deeplab';
+export { DeepLab } from './deeplab';
 export type { Device } from './device';
 export { type Diagnosis, type DoctorOptions, doctor } from './doctor';
 export type { DownloadProgress } from './download';
@@ -20,13 +23,18 @@ export { type ImportOptions, type ImportReport, importWeights } from './import/i
 export type { IgnoredTensor } from './import/layouts/layout';
 export type { StoragePrecision } from './import/precision';
 export { type Inspection, type InspectOptions, inspect } from './inspect';
+export type { CloseOptions } from './lifetime';
+export type { LoadOptions } from './load-options';
 export type { Precision } from './native';
 export { type NetworkInfo, type NetworksOptions, networks } from './networks';
 export { type ExportOnnxOptions, exportOnnx } from './onnx';
 export type { BilateralTerm, FeaturesTerm, GaussianTerm, PairwiseTerm } from './pairwise';
 export { type Color, vocPalette } from './palette';
 export { type PulledWeights, type PullOptions, pullWeights } from './pull';
+export type { ImageSource, SegmentAllOptions, SegmentedImage } from './segment-all';
+export type { SegmentOptions } from './segment-options';
 export { type ClassInfo, type ClassShare, type OverlayOptions, Segmentation } from './segmentation';
+export type { Latency, ModelStats } from './stats';
 export { Tensor, type TensorData } from './tensor';
 export { type TuneOptions, type Tuning, tune } from './tune';
 export {

@@ -3,21 +3,38 @@
 
 import { DeepLabError } from './errors';
 import { fromNative } from './native';
+import { booleanRule, type OptionRule } from './options';
+
+/** Options of {@link DeepLab.close} and {@link DenseCrf.close}. */
+export interface CloseOptions {
+  /** Whether calls that are not done are given up, ERR_CLOSED, instead of being finished. Default false. */
+  readonly abort?: boolean | undefined;
+}
+
+export const closeRules: Readonly<Record<keyof CloseOptions, OptionRule>> = { abort: booleanRule };
+
+/** A native object with a queue. */
+interface Closable {
+  /** Frees what it holds, when its calls are done. */
+  close(): Promise<void>;
+  /** Gives up all of its calls. */
+  abort(): void;
+}
 
 /** The calls of one object that can be closed. */
 export class Lifetime {
   readonly #subject: string;
-  readonly #free: () => Promise<void>;
+  readonly #native: Closable;
   readonly #running = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   /**
    * @param subject - What errors call the object: `model`.
-   * @param free - Frees what the object holds; called once, when no call runs any more.
+   * @param native - What the object holds; closed once, when no call runs any more.
    */
-  constructor(subject: string, free: () => Promise<void>) {
+  constructor(subject: string, native: Closable) {
     this.#subject = subject;
-    this.#free = free;
+    this.#native = native;
   }
 
   /** @throws ERR_CLOSED after `close` was called. */
@@ -41,8 +58,13 @@ export class Lifetime {
     }
   }
 
-  /** Waits for the calls made before, then frees. Every call returns the same promise. */
-  close(): Promise<void> {
+  /**
+   * Waits for the calls made before, then frees. Every call returns the same promise.
+   *
+   * @param abort - Whether these calls are given up.
+   */
+  close(abort = false): Promise<void> {
+    if (abort) this.#native.abort();
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -50,7 +72,7 @@ export class Lifetime {
   async #close(): Promise<void> {
     await Promise.allSettled(this.#running);
     try {
-      await this.#free();
+      await this.#native.close();
     } catch (error) {
       throw fromNative(error);
     }

@@ -20,6 +20,13 @@ export interface NativeLoadOptions {
   readonly cacheSize: number;
   /** Folder to look for cuDNN in first; empty: none. */
   readonly cudnn: string;
+  /** Most images in a batch; 0: as is best for the device. */
+  readonly maxBatch: number;
+  /** How long a request may wait for others to ride with. */
+  readonly maxDelayMs: number;
+  /** Images are padded to a multiple of this, or, where there are sizes, to the smallest that holds them. */
+  readonly bucketMultiple: number;
+  readonly bucketSizes: readonly { readonly width: number; readonly height: number }[];
 }
 
 /** What the header of a weights file says, parsed and validated natively. */
@@ -103,12 +110,16 @@ export interface NativeCrf {
   ): { readonly id: number; readonly result: Promise<NativeCrfResult> };
   cancel(id: number): void;
   close(): Promise<void>;
+  /** As of a NativeModel. */
+  abort(): void;
 }
 
 export interface NativeModelInfo extends NativeModelConfig {
   readonly device: string;
   readonly precision: Precision;
   readonly threads: number;
+  /** Most images in a batch. */
+  readonly maxBatch: number;
 }
 
 export interface NativeSegmentOptions {
@@ -128,6 +139,7 @@ export interface NativeSegmentOptions {
   readonly scores: boolean;
   /** The network's own output before upsampling, fused, on the grid of scale 1, float [C,h,w]. */
   readonly logits: boolean;
+  readonly priority: 'interactive' | 'bulk';
   /** Refines the labels, and the scores, by a fully connected CRF; its kernels are gaussian or bilateral. */
   readonly crf?: NativeCrfOptions;
 }
@@ -137,6 +149,20 @@ export interface NativeSegmentResult {
   readonly labels: Uint8Array;
   readonly scores?: Float32Array;
   readonly logits?: { readonly data: Float32Array; readonly shape: readonly number[] };
+  /** How long the request waited, and how long the run took that it was part of. */
+  readonly queuedMs: number;
+  readonly computedMs: number;
+}
+
+/** What a model's queue has done and is doing. */
+export interface NativeModelStats {
+  readonly queued: number;
+  readonly running: number;
+  /** Runs so far, by their number of images. */
+  readonly batches: readonly { readonly size: number; readonly runs: number }[];
+  /** That the model holds in the process and on a GPU, as of its last run. */
+  readonly memoryBytes: number;
+  readonly deviceBytes: number;
 }
 
 export interface NativeModel {
@@ -156,6 +182,9 @@ export interface NativeModel {
   cancel(id: number): void;
   /** Finishes what is queued, then frees the weights. Later requests are rejected with ERR_CLOSED. */
   close(): Promise<void>;
+  /** Cancels everything, the loading included; later requests are rejected with ERR_CLOSED. */
+  abort(): void;
+  stats(): NativeModelStats;
 }
 
 export interface NativeLayer {
@@ -298,8 +327,15 @@ export interface NativeTuning {
   readonly layers: readonly NativeLayerPlan[];
 }
 
+/** Something that is being made. */
+export interface NativeMaking<T> {
+  readonly made: Promise<T>;
+  /** Whose `abort` ends the making with ERR_ABORTED. */
+  readonly maker: { abort(): void };
+}
+
 interface NativeAddon {
-  loadModel(path: string, options: NativeLoadOptions): Promise<NativeModel>;
+  loadModel(path: string, options: NativeLoadOptions): NativeMaking<NativeModel>;
   /** `outputStride` as in NativeLoadOptions. */
   inspectModel(path: string, width: number, height: number, outputStride: number): NativeInspection;
   /** Of the network that the `__metadata__` of a weights file would describe. */
@@ -323,7 +359,7 @@ interface NativeAddon {
     channels: number,
     options: Pick<NativeCrfOptions, 'pairwise' | 'coordinates'> &
       Pick<NativeLoadOptions, 'device' | 'threads' | 'cudnn'>,
-  ): Promise<NativeCrf>;
+  ): NativeMaking<NativeCrf>;
   /**
    * Times the plans of a model's convolutions on a GPU, for `batch` images of a size at once, and keeps the fastest in the
    * cache on disk; on a thread of its own. ERR_DEVICE_UNAVAILABLE on a CPU, which times nothing.
@@ -334,7 +370,7 @@ interface NativeAddon {
     height: number,
     batch: number,
     options: Pick<NativeLoadOptions, 'outputStride' | 'device' | 'precision' | 'winograd' | 'cudnn'>,
-  ): Promise<NativeTuning>;
+  ): NativeMaking<NativeTuning>;
   /**
    * The network as the papers draw it, one node a layer and nothing fused, with shapes for an image of a size; the last
    * node reads the logits. `outputStride` as in NativeLoadOptions.

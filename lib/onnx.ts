@@ -1,5 +1,6 @@
 // Writes a network as ONNX, for other runtimes: the network alone, without what surrounds it here.
 
+import { breathe, type CallOptions, callRules, stoppable } from './abort';
 import { DeepLabError, invalidArgument } from './errors';
 import { fromNative, native } from './native';
 import { onnxFile } from './onnx-format';
@@ -10,7 +11,7 @@ import { version } from './version';
 import { resolveWeights } from './weights';
 
 /** Options of {@link exportOnnx}. */
-export interface ExportOnnxOptions {
+export interface ExportOnnxOptions extends CallOptions {
   /** As for `DeepLab.load`. */
   readonly outputStride?: 8 | 16 | undefined;
 }
@@ -36,7 +37,7 @@ const anySize = 513;
  * @param pathOrName - As for `DeepLab.load`.
  * @param output - The file to write; it is replaced if it exists.
  * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL (also for models of 2 GB and more, which one ONNX file
- * cannot hold), ERR_INVALID_ARGUMENT, ERR_WRITE or ERR_NATIVE_ADDON. After an error there is no new file.
+ * cannot hold), ERR_INVALID_ARGUMENT, ERR_WRITE, ERR_ABORTED, ERR_TIMEOUT or ERR_NATIVE_ADDON. After an error there is no new file.
  *
  * @example
  * ```ts
@@ -47,9 +48,18 @@ const anySize = 513;
  */
 export async function exportOnnx(pathOrName: string, output: string, options: ExportOnnxOptions = {}): Promise<void> {
   if (typeof output !== 'string' || output === '') throw invalidArgument('output', 'path of the file to write', output);
-  checkOptions(options, { outputStride: outputStrideRule });
+  checkOptions(options, { ...callRules, outputStride: outputStrideRule });
+  await stoppable(options, 'export', (signal) => exportNetwork(pathOrName, output, options, signal));
+}
+
+async function exportNetwork(
+  pathOrName: string,
+  output: string,
+  options: ExportOnnxOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const outputStride = options.outputStride ?? 0;
   const weights = await resolveWeights(pathOrName);
-  const { outputStride = 0 } = options;
   const described = fromAddon((addon) => addon.inspectModel(weights, anySize, anySize, outputStride));
   const graph = fromAddon((addon) => addon.graph(weights, anySize, anySize, outputStride));
   const network = onnxNetwork(graph, (name, shape) => {
@@ -75,7 +85,15 @@ export async function exportOnnx(pathOrName: string, output: string, options: Ex
       `${weights} would be an ONNX model of ${bytes} bytes: expected at most ${mostBytes}`,
     );
   }
-  await writeFileAtomically(output, pieces());
+  await writeFileAtomically(output, unlessAborted(pieces(), signal));
+}
+
+/** Pieces, between which the export can be cancelled. */
+async function* unlessAborted<T>(pieces: Iterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  for (const piece of pieces) {
+    await breathe(signal);
+    yield piece;
+  }
 }
 
 function fromAddon<T>(call: (addon: ReturnType<typeof native>) => T): T {

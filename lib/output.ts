@@ -12,7 +12,10 @@ import { DeepLabError } from './errors';
  * @param data - The content, or pieces of it that are made as they are written.
  * @throws ERR_WRITE, with the reason, or the DeepLabError that making a piece threw; the temporary file is removed.
  */
-export async function writeFileAtomically(file: string, data: Uint8Array | Iterable<Uint8Array>): Promise<void> {
+export async function writeFileAtomically(
+  file: string,
+  data: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const folder = path.dirname(file);
   const temporary = path.join(folder, `.${randomUUID()}.tmp`);
   try {

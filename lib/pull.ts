@@ -3,7 +3,7 @@
 
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { signalRule, throwIfAborted } from './abort';
+import { type CallOptions, callRules, stoppable } from './abort';
 import { cachedModel, downloadsFolder } from './cache';
 import { type DownloadProgress, withDownload } from './download';
 import { DeepLabError, invalidArgument } from './errors';
@@ -12,11 +12,9 @@ import { type PublishedModel, readManifest } from './manifest';
 import { booleanRule, checkOptions } from './options';
 
 /** Options of {@link pullWeights}. */
-export interface PullOptions {
+export interface PullOptions extends CallOptions {
   /** Told how far the download is, whenever something has come. */
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  /** Cancels it: the call then rejects with ERR_ABORTED. What has come is kept for the next time. */
-  readonly signal?: AbortSignal | undefined;
   /**
    * Whether to take a model of which nobody has published a checksum, and which can therefore not be told from another
    * file. Default false: an error.
@@ -38,7 +36,7 @@ const mostUnpacked = 4 * 2 ** 30;
 /**
  * Gets a published model of the manifest (`deeplab weights list`) into the cache, `$DEEPLAB_CACHE`,
  * `$XDG_CACHE_HOME/deeplab` or `~/.cache/deeplab`: `DeepLab.load(name)` finds it there. A download that broke off is
- * continued. The environment's HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
+ * continued, also one that was cancelled. The environment's HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
  *
  * @throws ERR_NOT_FOUND if the manifest has no such model, ERR_DOWNLOAD, ERR_CHECKSUM, ERR_ABORTED, ERR_WRITE,
  * ERR_INVALID_ARGUMENT, and what {@link importWeights} throws.
@@ -62,12 +60,19 @@ const mostUnpacked = 4 * 2 ** 30;
 export async function pullWeights(name: string, options: PullOptions = {}): Promise<PulledWeights> {
   checkOptions(options, {
     onProgress: { expected: 'function', accepts: (value) => typeof value === 'function' },
-    signal: signalRule,
+    ...callRules,
     unverified: booleanRule,
   });
-  const { onProgress, signal, unverified = false } = options;
-  throwIfAborted(signal, 'download');
   const model = publishedModel(name);
+  return await stoppable(options, 'download', (signal) => pull(name, model, options, signal));
+}
+
+async function pull(
+  name: string,
+  { url, size, layout: as, unpack, ...model }: PublishedModel,
+  { onProgress, unverified = false }: PullOptions,
+  signal: AbortSignal,
+): Promise<PulledWeights> {
   const file = cachedModel(name);
   if (
     await stat(file).then(
@@ -76,7 +81,6 @@ export async function pullWeights(name: string, options: PullOptions = {}): Prom
     )
   )
     return { file };
-  const { url, size, layout: as, unpack } = model;
   const sha256 = model.sha256 ?? model.sha256Prefix ?? undefined;
   if (sha256 === undefined && !unverified) {
     throw new DeepLabError(
@@ -88,8 +92,8 @@ export async function pullWeights(name: string, options: PullOptions = {}): Prom
   const download = { url, folder, name, size: size ?? undefined, sha256, onProgress, signal };
   const imported = await withDownload(download, (downloaded) =>
     unpack === null
-      ? importWeights(downloaded, file, { as })
-      : withUnpacked(downloaded, (checkpoint) => importWeights(checkpoint, file, { as })),
+      ? importWeights(downloaded, file, { as, signal })
+      : withUnpacked(downloaded, (checkpoint) => importWeights(checkpoint, file, { as, signal })),
   );
   return { file, imported };
 }

@@ -71,7 +71,11 @@ export class Segmentation {
   readonly #image: RawImage;
 
   /** @internal */
-  constructor(result: NativeSegmentResult, image: RawImage, classes: readonly ClassInfo[]) {
+  constructor(
+    result: Pick<NativeSegmentResult, 'labels' | 'scores' | 'logits'>,
+    image: RawImage,
+    classes: readonly ClassInfo[],
+  ) {
     this.labels = result.labels;
     this.width = image.width;
     this.height = image.height;

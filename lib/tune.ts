@@ -2,17 +2,21 @@
 // tunes first spares the first load, and the first image of each size, the seconds that it takes. The timing and its
 // cache are native.
 
-import type { LoadOptions } from './deeplab';
+import { awaitNative, type CallOptions, callRules, cancellable } from './abort';
 import { cudnnFolder, cudnnRule, deviceRule, precisionRule } from './device';
 import { type InspectOptions, sideRule } from './inspect';
-import { fromNative, type NativeTuning, native } from './native';
+import type { LoadOptions } from './load-options';
+import { type NativeTuning, native } from './native';
 import { booleanRule, checkOptions, integerRule, type OptionRule, outputStrideRule } from './options';
 import { formatInteger } from './quantity';
 import { formatTable } from './table';
 import { resolveWeights } from './weights';
 
 /** Options of {@link tune}: the size of the images, and what the model will be loaded with. */
-export interface TuneOptions extends InspectOptions, Pick<LoadOptions, 'precision' | 'winograd' | 'cudnn'> {
+export interface TuneOptions
+  extends InspectOptions,
+    Pick<LoadOptions, 'precision' | 'winograd' | 'cudnn'>,
+    CallOptions {
   /** Images that are computed at once, 1..1024. Default 1, as `segment` does. */
   readonly batch?: number | undefined;
   /** Which GPU. Default `cuda`: the first that can be used. */
@@ -38,6 +42,7 @@ const tuneRules: Readonly<Record<keyof TuneOptions, OptionRule>> = {
   precision: precisionRule,
   winograd: booleanRule,
   cudnn: cudnnRule,
+  ...callRules,
 };
 
 /**
@@ -47,7 +52,7 @@ const tuneRules: Readonly<Record<keyof TuneOptions, OptionRule>> = {
  * @param pathOrName - As for `DeepLab.load`.
  * @throws ERR_DEVICE_UNAVAILABLE saying what is missing where there is no GPU, and for the CPU, which times nothing;
  * ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION, ERR_OUT_OF_MEMORY,
- * ERR_DEVICE_FAILED, ERR_INVALID_ARGUMENT or ERR_NATIVE_ADDON.
+ * ERR_DEVICE_FAILED, ERR_ABORTED, ERR_TIMEOUT, ERR_INVALID_ARGUMENT or ERR_NATIVE_ADDON.
  *
  * @example
  * ```ts
@@ -65,15 +70,14 @@ const tuneRules: Readonly<Record<keyof TuneOptions, OptionRule>> = {
 export async function tune(pathOrName: string, options: TuneOptions = {}): Promise<Tuning> {
   checkOptions(options, tuneRules);
   const { width = 513, height = 513, batch = 1, device = 'cuda', precision = 'auto', winograd = true } = options;
-  const file = await resolveWeights(pathOrName);
-  const addon = native();
-  try {
-    const { outputStride = 0 } = options;
-    const settings = { outputStride, device, precision, winograd, cudnn: cudnnFolder(options.cudnn) };
-    return { width, height, batch, ...(await addon.tuneModel(file, width, height, batch, settings)) };
-  } catch (error) {
-    throw fromNative(error);
-  }
+  const { outputStride = 0 } = options;
+  const settings = { outputStride, device, precision, winograd, cudnn: cudnnFolder(options.cudnn) };
+  return await cancellable(options, 'tuning', async (signal) => {
+    const file = await resolveWeights(pathOrName);
+    const addon = native();
+    const tuning = await awaitNative(() => addon.tuneModel(file, width, height, batch, settings), signal);
+    return { width, height, batch, ...tuning };
+  });
 }
 
 /** A tuning as text: what it is for, a table of the layers, and how much of it was new. */

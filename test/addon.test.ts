@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { readLoadOptions } from '../lib/load-options';
 import { type NativeSegmentOptions, native } from '../lib/native';
 import { randomModel } from './models';
 
@@ -19,7 +20,10 @@ const request: NativeSegmentOptions = {
   flip: false,
   scores: false,
   logits: false,
+  priority: 'interactive',
 };
+
+const loadOptions = readLoadOptions({ device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1 });
 
 test('the addon uses Node-API only, of version 9, and no external buffers', () => {
   const symbols = execFileSync('nm', ['-D', '--undefined-only', addon], { encoding: 'utf8' })
@@ -37,8 +41,7 @@ describe('in a worker', () => {
   const script = `
     const { parentPort, workerData } = require('node:worker_threads');
     const addon = require(workerData.addon);
-    const options = { outputStride: 0, device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
-    addon.loadModel(workerData.file, options).then(async (model) => {
+    addon.loadModel(workerData.file, workerData.loadOptions).made.then(async (model) => {
       const run = () => model.segment(new Uint8Array(257 * 257 * 3), 257, 257, 3, workerData.request);
       const { labels } = await run().result;
       for (let i = 0; i < workerData.queued; i++) run().result.catch(() => {});
@@ -46,7 +49,7 @@ describe('in a worker', () => {
     });`;
 
   async function start(file: string, queued: number): Promise<Worker> {
-    const worker = new Worker(script, { eval: true, workerData: { addon, file, queued, request } });
+    const worker = new Worker(script, { eval: true, workerData: { addon, file, queued, request, loadOptions } });
     const [pixels] = await new Promise<[number]>((resolve, reject) => {
       worker.once('message', (value: number) => resolve([value]));
       worker.once('error', reject);
@@ -75,8 +78,7 @@ describe('in a worker', () => {
     const file = await randomModel({ backbone: 'resnet50' });
     const main = `
       const addon = require(${JSON.stringify(addon)});
-      const options = { outputStride: 0, device: 'cpu', precision: 'f32', threads: 1, winograd: false, cacheSize: 1, cudnn: '' };
-      addon.loadModel(${JSON.stringify(file)}, options).then((model) => {
+      addon.loadModel(${JSON.stringify(file)}, ${JSON.stringify(loadOptions)}).made.then((model) => {
         for (let i = 0; i < 3; i++) model.segment(new Uint8Array(257 * 257), 257, 257, 1, ${JSON.stringify(request)});
         setTimeout(() => process.exit(42), 50);
       });`;
@@ -110,16 +112,9 @@ describe('of what lib/ would never ask', () => {
     [{ fit: 'tile', size: 65, overlap: 65 }, 'Expected an integer from 0 to 64 for overlap'],
     [{ fuse: undefined }, 'Expected a string for fuse'],
     [{ fuse: 'sum' }, "Unknown fuse 'sum'"],
+    [{ priority: 'high' }, "Unknown priority 'high'"],
   ])('%j is ERR_INVALID_ARGUMENT', async (options, message) => {
-    const model = await native().loadModel(await randomModel({ backbone: 'resnet50' }), {
-      outputStride: 0,
-      device: 'cpu',
-      precision: 'f32',
-      threads: 1,
-      winograd: false,
-      cacheSize: 1,
-      cudnn: '',
-    });
+    const model = await native().loadModel(await randomModel({ backbone: 'resnet50' }), loadOptions).made;
     const segment = () => model.segment(new Uint8Array(3), 1, 1, 3, { ...request, ...options });
     expect(segment).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message }));
     await model.close();

@@ -46,7 +46,7 @@ function peakOfOneInference(addon: string): string {
       ({ kernel, deviations, compatibility: Float32Array.of(weight), normalization: 'symmetric' });
     const pairwise = [term('gaussian', 3, [1, 1]), term('bilateral', 4, [67, 67, 3, 3, 3])];
     const options = { device: 'cpu', cudnn: '', threads: 2 };
-    const build = (pixels, side) => addon.createCrf(pixels, side, side, 3, { ...options, pairwise, coordinates: 'yx' });
+    const build = (pixels, side) => addon.createCrf(pixels, side, side, 3, { ...options, pairwise, coordinates: 'yx' }).made;
     const infer = (crf, data) => crf.infer({ kind: 'unary', data, classes }, inference).result;
     const inference = { iterations: 2, tolerance: 0, marginals: true, klDivergence: false };
     const bytes = (name) =>

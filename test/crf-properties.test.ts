@@ -151,7 +151,7 @@ describe('marginals, labels and the divergence are the same, bit for bit', () =>
         threads: 2,
         device: 'cpu',
         cudnn: '',
-      });
+      }).made;
       const unary = (seed: number) =>
         ({ kind: 'unary', data: smoothUnary(width, height, classes, seed), classes }) as const;
       const first = crf.infer(unary(7), options).result;

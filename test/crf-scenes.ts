@@ -120,7 +120,7 @@ export async function infer(
     threads,
     device: 'cpu',
     cudnn: '',
-  });
+  }).made;
   try {
     const { vertices, latticeBytes } = crf;
     const { result } = crf.infer(unary, { iterations, tolerance, marginals, klDivergence });

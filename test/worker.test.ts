@@ -7,7 +7,7 @@ import { nativeProgram } from './native-program';
 
 test('the worker keeps its word in every case', () => {
   const source = readFileSync(path.join(__dirname, 'native', 'worker_test.cc'), 'utf8');
-  const cases = Array.from(source.matchAll(/^void (\w+)\(.*\) \{$/gm), ([, name]) => name);
+  const cases = Array.from(source.matchAll(/^void (\w+)\((?:uint32_t seed)?\) \{$/gm), ([, name]) => name);
   expect(cases.length).toBeGreaterThanOrEqual(24);
   const passed = execFileSync(nativeProgram('worker_test'), { encoding: 'utf8' });
   expect(passed.trim().split('\n')).toEqual(cases);

@@ -2,11 +2,13 @@
 // JSON lines. One bad image never stops the others.
 
 import path from 'node:path';
-import { DeepLab, type LoadOptions, type SegmentOptions } from '../deeplab';
+import { DeepLab } from '../deeplab';
 import { DeepLabError } from '../errors';
+import type { LoadOptions } from '../load-options';
 import { fromNative } from '../native';
 import { writeFileAtomically } from '../output';
 import { formatInteger } from '../quantity';
+import type { SegmentOptions } from '../segment-options';
 import type { ClassShare } from '../segmentation';
 import { formatClasses, presentClasses } from './classes';
 import { type CliInput, findInputs, labelsSuffix, overlaySuffix } from './inputs';

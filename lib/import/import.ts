@@ -1,6 +1,7 @@
 // Imports weights of other frameworks: opens the file, finds the layout of its names, and writes one of our files.
 
 import path from 'node:path';
+import { type CallOptions, callRules, stoppable } from '../abort';
 import { invalidArgument } from '../errors';
 import { checkOptions, oneOfRule } from '../options';
 import type { ArchiveFormat } from './archive';
@@ -10,7 +11,7 @@ import { type StoragePrecision, storageChoices } from './precision';
 import { writeModel } from './write';
 
 /** Options of {@link importWeights}. */
-export interface ImportOptions {
+export interface ImportOptions extends CallOptions {
   /** The layout of the file's names, such as `torchvision`. Default: the first that recognises them. */
   readonly as?: string | undefined;
   /**
@@ -51,7 +52,7 @@ export interface ImportReport {
  * @param file - The weights; of a TensorFlow checkpoint its prefix, or its `.index`.
  * @param output - The file to write, `.safetensors` by convention. Replaced if it exists.
  * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSAFE_WEIGHTS, ERR_UNSUPPORTED_MODEL saying what names were seen,
- * ERR_INVALID_ARGUMENT, ERR_WRITE or ERR_NATIVE_ADDON.
+ * ERR_INVALID_ARGUMENT, ERR_WRITE, ERR_ABORTED, ERR_TIMEOUT or ERR_NATIVE_ADDON.
  *
  * @example
  * ```ts
@@ -62,11 +63,19 @@ export interface ImportReport {
  * ```
  */
 export async function importWeights(file: string, output: string, options: ImportOptions = {}): Promise<ImportReport> {
-  checkOptions(options, { as: oneOfRule(layoutNames), precision: oneOfRule(storageChoices) });
+  checkOptions(options, { ...callRules, as: oneOfRule(layoutNames), precision: oneOfRule(storageChoices) });
   for (const [name, value] of Object.entries({ file, output })) {
     if (typeof value !== 'string' || value === '') throw invalidArgument(name, 'path of a file', value);
   }
-  const { as, precision = 'f32' } = options;
+  return await stoppable(options, 'import', (signal) => importFile(file, output, options, signal));
+}
+
+async function importFile(
+  file: string,
+  output: string,
+  { as, precision = 'f32' }: ImportOptions,
+  signal: AbortSignal,
+): Promise<ImportReport> {
   // Loaded when it is needed: the libraries of the formats cost every other program half of its start.
   const { openArchive } = require('./open') as typeof import('./open');
   const archive = await openArchive(file);
@@ -75,7 +84,7 @@ export async function importWeights(file: string, output: string, options: Impor
     const model = layout.import(archive);
     const origin = `${path.basename(file)} (${archive.format}, ${layout.name})`;
     const described = { ...model, metadata: { ...model.metadata, imported_from: origin } };
-    const { bytes, architecture, backbone, classes } = await writeModel(described, output, precision);
+    const { bytes, architecture, backbone, classes } = await writeModel(described, output, precision, signal);
     const { ignored, tensors } = model;
     const { format } = archive;
     const found = { format, layout: layout.name, architecture, backbone, classes };

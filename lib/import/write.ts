@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import path from 'node:path';
+import { breathe } from '../abort';
 import { DeepLab } from '../deeplab';
 import { DeepLabError } from '../errors';
 import type { ImportedModel, ImportedTensor } from './layouts/layout';
@@ -36,10 +37,16 @@ export interface Written {
 /**
  * Writes `model` to `file`, which is always either what it was or complete and sound.
  *
+ * @param signal - Ends it, between two tensors.
  * @throws ERR_INVALID_WEIGHTS for values that are not finite and for what the network needs and does not have,
  * ERR_UNSUPPORTED_MODEL, ERR_WRITE.
  */
-export async function writeModel(model: ImportedModel, file: string, precision: StoragePrecision): Promise<Written> {
+export async function writeModel(
+  model: ImportedModel,
+  file: string,
+  precision: StoragePrecision,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Written> {
   const folder = path.dirname(path.resolve(file));
   const temporary = path.join(folder, `.${randomUUID()}.tmp`);
   try {
@@ -47,11 +54,11 @@ export async function writeModel(model: ImportedModel, file: string, precision: 
     const handle = await open(temporary, 'wx');
     let bytes: number;
     try {
-      bytes = await writeTensors(handle, model, precision);
+      bytes = await writeTensors(handle, model, precision, signal);
     } finally {
       await handle.close();
     }
-    const network = await loaded(temporary);
+    const network = await loaded(temporary, signal);
     await rename(temporary, file);
     return { bytes, ...network };
   } catch (cause) {
@@ -65,19 +72,25 @@ export async function writeModel(model: ImportedModel, file: string, precision: 
 }
 
 /** Loads the network as any other, by which every tensor of it is checked. */
-async function loaded(file: string): Promise<Omit<Written, 'bytes'>> {
-  const model = await DeepLab.load(file, { device: 'cpu', precision: 'f32' });
+async function loaded(file: string, signal: AbortSignal): Promise<Omit<Written, 'bytes'>> {
+  const model = await DeepLab.load(file, { device: 'cpu', precision: 'f32', signal });
   const { architecture, backbone, classes } = model;
   await model.close();
   return { architecture, backbone, classes: classes.map(({ name }) => name) };
 }
 
-async function writeTensors(handle: FileHandle, model: ImportedModel, precision: StoragePrecision): Promise<number> {
+async function writeTensors(
+  handle: FileHandle,
+  model: ImportedModel,
+  precision: StoragePrecision,
+  signal: AbortSignal,
+): Promise<number> {
   const entries = layOut(model, precision);
   const header = encodeHeader({ __metadata__: { ...model.metadata }, ...Object.fromEntries(entries) });
   await writeAll(handle, header, 0);
   let end = header.length;
   for (const [name, tensor] of model.tensors) {
+    await breathe(signal);
     const values = await tensor.read();
     check(name, values, tensor);
     for (const [part, stored] of Object.entries(encode(name, values, tensor, precision))) {

@@ -96,9 +96,9 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
   crf->session_ = std::make_unique<CrfSession>(std::move(options), std::move(pending.settle));
   crf->workers_ = environment.workers;
   environment.workers->insert(&crf->session_->worker());
-  const Napi::Object building = Napi::Object::New(env);
-  building["crf"] = object;
-  building["built"] = pending.promise;
+  Napi::Object building = Napi::Object::New(env);
+  building["maker"] = object;
+  building["made"] = pending.promise;
   return building;
 }
 

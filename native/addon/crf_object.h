@@ -13,7 +13,7 @@ namespace deeplab {
 class CrfObject : public Napi::ObjectWrap<CrfObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // createCrf(pixels, width, height, channels, options): { crf: NativeCrf, built: Promise }
+  // createCrf(pixels, width, height, channels, options): NativeMaking
   static Napi::Value create(const Napi::CallbackInfo& info);
 
   explicit CrfObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CrfObject>(info) {}

@@ -127,9 +127,9 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
   model->workers_ = environment.workers;
   environment.workers->insert(&model->session_->worker());
-  const Napi::Object loading = Napi::Object::New(info.Env());
-  loading["model"] = object;
-  loading["loaded"] = pending.promise;
+  Napi::Object loading = Napi::Object::New(info.Env());
+  loading["maker"] = object;
+  loading["made"] = pending.promise;
   return loading;
 }
 

@@ -13,7 +13,7 @@ namespace deeplab {
 class ModelObject : public Napi::ObjectWrap<ModelObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // loadModel(path, options): { model: NativeModel, loaded: Promise }
+  // loadModel(path, options): NativeMaking
   static Napi::Value load(const Napi::CallbackInfo& info);
 
   explicit ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {}

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kMaxBatch = 1024;
 
-// What a call has its thread do. It belongs to a JavaScript object that the pending promise keeps alive.
+// What a call has its thread do. It belongs to the JavaScript function that aborts it, which the pending promise keeps
+// alive.
 class TuneCall {
  public:
   TuneCall(NetworkRequest request, const Shape& images, std::shared_ptr<Environment::Workers> workers)
@@ -32,6 +33,7 @@ class TuneCall {
 
   // Once that is done.
   const Tuning& tuning() const { return tuning_; }
+  void abort() { worker_.abort(); }
 
  private:
   const NetworkRequest request_;
@@ -68,13 +70,17 @@ Napi::Value tune_model(const Napi::CallbackInfo& info) {
   images.n = integer_argument(info[3], "batch", 1, kMaxBatch);
 
   Environment& environment = Environment::of(env);
-  auto* call = new TuneCall(std::move(request), images, environment.workers);
-  const Napi::Object owner = Napi::Object::New(env);
-  owner.AddFinalizer([](Napi::Env, TuneCall* finished) { delete finished; }, call);
+  const auto call = std::make_shared<TuneCall>(std::move(request), images, environment.workers);
+  const auto abort = [call](const Napi::CallbackInfo&) { call->abort(); };
+  Napi::Object maker = Napi::Object::New(env);
+  maker["abort"] = Napi::Function::New(env, abort, "abort");
   const auto complete = [call](Napi::Object result) { set_tuning(result, call->tuning()); };
-  auto pending = environment.start_promise(env, Napi::Object::New(env), owner, complete);
+  auto pending = environment.start_promise(env, Napi::Object::New(env), maker, complete);
   call->start(std::move(pending.settle));
-  return pending.promise;
+  Napi::Object making = Napi::Object::New(env);
+  making["maker"] = maker;
+  making["made"] = pending.promise;
+  return making;
 }
 
 }  // namespace deeplab
