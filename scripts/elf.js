@@ -1,7 +1,9 @@
-// What an ELF file asks of the system that loads it, read with binutils' readelf, and the rules for the files of our
-// packages. scripts/packages.js makes the packages.
+// ELF files, by binutils' readelf and by patchelf: what they ask of the system that loads them, the rules for the files of
+// our packages, and how these find each other. scripts/packages.js makes the packages.
 
 const { execFileSync } = require('node:child_process');
+const { createHash } = require('node:crypto');
+const fs = require('node:fs');
 const path = require('node:path');
 
 const readelf = (file, ...options) =>
@@ -15,6 +17,44 @@ function neededLibraries(file) {
   return [...readelf(file, '--dynamic').matchAll(/\(NEEDED\).*\[(.*)\]/g)]
     .map(([, name]) => name)
     .filter((name) => !base.test(name));
+}
+
+/** Paths in `folder` of the libraries that `file` needs, and that these need, by name. */
+function librariesOf(file, folder, found = new Map()) {
+  for (const name of neededLibraries(file)) {
+    if (found.has(name)) continue;
+    const library = fs.realpathSync(path.join(folder, name));
+    found.set(name, library);
+    librariesOf(library, folder, found);
+  }
+  return found;
+}
+
+const patchelf = (...args) => execFileSync('patchelf', args, { stdio: 'inherit' });
+
+/**
+ * Gives every library in `folder` a name that no other version of it has, and makes the files find each other. The loader
+ * takes libraries of one name for one library: another package's libdnnl.so.2, older or built otherwise, would be used in
+ * place of ours if it came first. Returns the paths of all files.
+ */
+function makePrivate(folder) {
+  const names = fs.readdirSync(folder).filter((name) => /\.so(\.\d+)?$/.test(name));
+  const hash = createHash('sha256');
+  for (const name of names) hash.update(fs.readFileSync(path.join(folder, name)));
+  const tag = hash.digest('hex').slice(0, 8);
+  const renamed = new Map(names.map((name) => [name, name.replace('.so', `-${tag}.so`)]));
+  for (const [name, own] of renamed) {
+    fs.renameSync(path.join(folder, name), path.join(folder, own));
+    patchelf('--set-soname', own, path.join(folder, own));
+  }
+  const files = fs.readdirSync(folder).map((name) => path.join(folder, name));
+  for (const file of files) {
+    for (const name of neededLibraries(file).filter((needed) => renamed.has(needed))) {
+      patchelf('--replace-needed', name, renamed.get(name), file);
+    }
+    patchelf('--set-rpath', '$ORIGIN', file);
+  }
+  return files;
 }
 
 /** The symbol versions that `file` wants, as [library, prefix, version]. */
@@ -69,17 +109,17 @@ function systemNeeds(files, oldest) {
   return newest;
 }
 
+/** Throws if `file` wants a symbol of whoever loads it whose name is not `allowed`. */
+function checkSymbols(file, allowed) {
+  const strange = unversionedSymbols(file).filter((name) => !allowed.test(name));
+  if (strange.length > 0) throw new Error(`${file} wants what it may not want: ${strange.join(' ')}`);
+}
+
 /**
  * Throws unless Node-API is all that the addon `file` takes from Node, so that it loads in every version and in other
  * runtimes; and without the napi_create_external_... that Electron refuses.
  */
-function checkNodeApi(file) {
-  const strange = unversionedSymbols(file).filter((name) => !/^(napi|node_api|dnnl)_/.test(name));
-  if (strange.length > 0) throw new Error(`${file} wants more of Node than Node-API: ${strange.join(' ')}`);
-  const external = unversionedSymbols(file).filter((name) =>
-    /_create_external_|_create_buffer_from_arraybuffer/.test(name),
-  );
-  if (external.length > 0) throw new Error(`${file} cannot run in Electron: it uses ${external.join(' ')}`);
-}
+const checkNodeApi = (file) =>
+  checkSymbols(file, /^(napi_(?!create_external_|create_buffer_from_)|node_api_(?!create_external_)|dnnl_)/);
 
-module.exports = { checkNodeApi, neededLibraries, systemNeeds };
+module.exports = { checkNodeApi, checkSymbols, librariesOf, makePrivate, systemNeeds };

@@ -6,21 +6,22 @@
 //   npm run build:cuda          linux-x64-cuda
 //   scripts/build-arm64.sh      linux-arm64
 //
-// What was not built is left out, and deeplab does not ask for it; with --release that is an error. Throws if a package is
-// too large, or needs a newer system than lib/platforms.ts says. docs/packaging.md explains.
+// What was not built is left out, and deeplab does not ask for it; with --release that is an error. Another folder, new or
+// empty, may be named. Throws if a package is too large, or needs a newer system than lib/platforms.ts says.
+// docs/packaging.md explains.
 
 const { execFileSync } = require('node:child_process');
-const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const prebuildify = promisify(require('prebuildify'));
-const { checkNodeApi, neededLibraries, systemNeeds } = require('./elf');
+const { checkNodeApi, checkSymbols, librariesOf, makePrivate, systemNeeds } = require('./elf');
 const { writeLicences } = require('./licences');
 const { binaryPackage, cudaPackage, oldestLibraries } = require('../dist/platforms');
 
 const root = path.join(__dirname, '..');
-const out = path.join(root, 'build', 'packages');
+const [named] = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
+const out = named === undefined ? path.join(root, 'build', 'packages') : path.resolve(named);
 const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
 const release = process.argv.includes('--release');
 
@@ -71,6 +72,7 @@ const binaryManifest = (name, arch, description, license, files) => ({
   cpu: [arch],
   libc: ['glibc'],
   files: [...files, 'LICENSES'],
+  publishConfig: { access: 'public' }, // names with a scope are private unless they say so
   preferUnplugged: true, // Yarn: a library cannot be loaded out of an archive
 });
 
@@ -85,40 +87,6 @@ function pack(folder, limit) {
   return name;
 }
 
-/** Paths of the libraries that `file` needs, and that these need, by name. */
-function closure(file, folder, found = new Map()) {
-  for (const name of neededLibraries(file)) {
-    if (found.has(name)) continue;
-    const library = fs.realpathSync(path.join(folder, name));
-    found.set(name, library);
-    closure(library, folder, found);
-  }
-  return found;
-}
-
-/**
- * Gives every library of a package a name that no other version of it has, and makes the files find each other. The
- * loader takes libraries of one name for one library: another package's libdnnl.so.2, older or built otherwise, would
- * be used in place of ours if it came first.
- */
-function makePrivate(folder, names) {
-  const hash = createHash('sha256');
-  for (const name of names) hash.update(fs.readFileSync(path.join(folder, name)));
-  const tag = hash.digest('hex').slice(0, 8);
-  const renamed = new Map(names.map((name) => [name, name.replace('.so', `-${tag}.so`)]));
-  for (const [name, own] of renamed) {
-    fs.renameSync(path.join(folder, name), path.join(folder, own));
-    run('patchelf', '--set-soname', own, path.join(folder, own));
-  }
-  const files = fs.readdirSync(folder).map((name) => path.join(folder, name));
-  for (const file of files) {
-    const needed = neededLibraries(file).filter((name) => renamed.has(name));
-    run('patchelf', ...needed.flatMap((name) => ['--replace-needed', name, renamed.get(name)]), file);
-    run('patchelf', '--set-rpath', '$ORIGIN', file);
-  }
-  return files;
-}
-
 async function packBinary({ platform, arch, folder, libraries, strip }) {
   const name = binaryPackage(platform);
   const staged = stage(name);
@@ -126,14 +94,14 @@ async function packBinary({ platform, arch, folder, libraries, strip }) {
   fs.mkdirSync(build, { recursive: true });
   const addon = path.join(root, folder, 'deeplab.node');
   fs.copyFileSync(addon, path.join(build, 'deeplab.node'));
-  const needed = closure(addon, path.resolve(root, libraries));
+  const needed = librariesOf(addon, path.resolve(root, libraries));
   for (const [library, file] of needed) fs.copyFileSync(file, path.join(build, library));
   // CMake has built the addon: node-gyp has nothing to do. What is left is to strip, to name and to place the files.
   const options = { cwd: staged, name: 'deeplab', napi: true, platform: 'linux', arch, nodeGyp: 'true' };
   await prebuildify({ ...options, strip: true, stripBin: strip, quiet: true });
   fs.rmSync(path.join(staged, 'build'), { recursive: true });
 
-  const files = makePrivate(path.join(staged, 'prebuilds', platform), [...needed.keys()]);
+  const files = makePrivate(path.join(staged, 'prebuilds', platform));
   checkNodeApi(path.join(staged, 'prebuilds', platform, 'deeplab.node'));
   const needs = systemNeeds(files, oldestLibraries);
   const license = writeLicences(staged, [...needed.keys()], path.resolve(root, libraries, '../../..'));
@@ -163,6 +131,7 @@ function packCuda({ platform, arch }, library) {
   const file = path.join(staged, path.basename(library));
   fs.copyFileSync(library, file);
   run('strip', '--strip-all', file);
+  checkSymbols(file, /^$/);
   const needs = systemNeeds([file], oldestLibraries);
   const license = writeLicences(staged, [], '/', { cuda: true });
   const description = `CUDA backend of deeplab for ${platform}: needs a driver for CUDA 13 and cuDNN 9`;
@@ -199,7 +168,8 @@ function missing(name, how) {
 }
 
 async function main() {
-  fs.rmSync(out, { recursive: true, force: true });
+  if (named === undefined) fs.rmSync(out, { recursive: true, force: true });
+  else if (fs.existsSync(out) && fs.readdirSync(out).length > 0) throw new Error(`${out} is not empty`);
   const made = [];
   for (const build of builds) {
     if (fs.existsSync(path.join(root, build.folder, 'deeplab.node'))) made.push(await packBinary(build));
