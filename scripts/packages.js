@@ -17,7 +17,7 @@ const { promisify } = require('node:util');
 const prebuildify = promisify(require('prebuildify'));
 const { checkNodeApi, checkSymbols, librariesOf, makePrivate, systemNeeds } = require('./elf');
 const { writeLicences } = require('./licences');
-const { binaryPackage, cudaPackage, oldestLibraries } = require('../dist/platforms');
+const { binaryPackage, cudaPackage, cudaPlatforms, oldestLibraries } = require('../dist/platforms');
 
 const root = path.join(__dirname, '..');
 const [named] = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
@@ -28,26 +28,24 @@ const release = process.argv.includes('--release');
 const run = (command, ...args) =>
   execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
-/** Where the addon was built, and the libraries that it was linked with. Debian's names of the architectures. */
+/** Where the addon was built, and the Debian system whose libraries it was linked with. */
 const builds = [
-  {
-    platform: 'linux-x64',
-    arch: 'x64',
-    folder: 'build/Release',
-    libraries: '/usr/lib/x86_64-linux-gnu',
-    strip: 'strip',
-    how: 'npm run build',
-  },
-  {
-    platform: 'linux-arm64',
-    arch: 'arm64',
-    folder: 'build/arm64',
-    libraries: 'build/arm64-sysroot/usr/lib/aarch64-linux-gnu',
-    strip: 'aarch64-linux-gnu-strip',
-    how: 'scripts/build-arm64.sh',
-  },
-];
-const cudaBuild = { platform: 'linux-x64', arch: 'x64', folders: ['build/Release', 'build/cuda'] };
+  { arch: 'x64', debian: 'x86_64-linux-gnu' },
+  { arch: 'arm64', debian: 'aarch64-linux-gnu' },
+].map(({ arch, debian }) => ({
+  platform: `linux-${arch}`,
+  arch,
+  debian,
+  ...(arch === process.arch
+    ? { folder: 'build/Release', system: '/', strip: 'strip', how: 'npm run build' }
+    : {
+        folder: `build/${arch}`,
+        system: `build/${arch}-sysroot`,
+        strip: `${debian}-strip`,
+        how: `scripts/build-${arch}.sh`,
+      }),
+}));
+const cudaBuild = { platform: `linux-${process.arch}`, arch: process.arch, folders: ['build/Release', 'build/cuda'] };
 
 const limits = { binary: 25e6, cuda: 60e6, main: 2e6 };
 
@@ -87,14 +85,14 @@ function pack(folder, limit) {
   return name;
 }
 
-async function packBinary({ platform, arch, folder, libraries, strip }) {
+async function packBinary({ platform, arch, debian, folder, system, strip }) {
   const name = binaryPackage(platform);
   const staged = stage(name);
   const build = path.join(staged, 'build', 'Release');
   fs.mkdirSync(build, { recursive: true });
   const addon = path.join(root, folder, 'deeplab.node');
   fs.copyFileSync(addon, path.join(build, 'deeplab.node'));
-  const needed = librariesOf(addon, path.resolve(root, libraries));
+  const needed = librariesOf(addon, path.resolve(root, system, 'usr/lib', debian));
   for (const [library, file] of needed) fs.copyFileSync(file, path.join(build, library));
   // CMake has built the addon: node-gyp has nothing to do. What is left is to strip, to name and to place the files.
   const options = { cwd: staged, name: 'deeplab', napi: true, platform: 'linux', arch, nodeGyp: 'true' };
@@ -104,7 +102,7 @@ async function packBinary({ platform, arch, folder, libraries, strip }) {
   const files = makePrivate(path.join(staged, 'prebuilds', platform));
   checkNodeApi(path.join(staged, 'prebuilds', platform, 'deeplab.node'));
   const needs = systemNeeds(files, oldestLibraries);
-  const license = writeLicences(staged, [...needed.keys()], path.resolve(root, libraries, '../../..'));
+  const license = writeLicences(staged, [...needed.keys()], path.resolve(root, system));
   const description = `Binaries of deeplab for ${platform} with glibc`;
   writeManifest(staged, binaryManifest(name, arch, description, license, ['prebuilds']));
   write(
@@ -177,7 +175,7 @@ async function main() {
   }
   const cuda = cudaBuild.folders.map((folder) => path.join(root, folder, 'deeplab_cuda.so')).find(fs.existsSync);
   if (cuda !== undefined) made.push(packCuda(cudaBuild, cuda));
-  else missing(cudaPackage(cudaBuild.platform), 'npm run build:cuda');
+  else for (const platform of cudaPlatforms) missing(cudaPackage(platform), 'npm run build:cuda');
   packMain(made);
 }
 
