@@ -106,11 +106,11 @@ function platformTroubles(): readonly string[] {
   }
   if (glibc !== undefined && compareVersions(glibc, oldest) < 0) {
     return [
-      `the binaries need glibc ${oldest} or later, and this system has ${glibc}: use Debian 12, Ubuntu 22.04 or later`,
+      `the binaries need glibc ${oldest} or later, and this system has ${glibc}: use Debian 12, Ubuntu 22.04, Red Hat 9 or later`,
     ];
   }
   return [
-    `the binaries need libstdc++ of GCC 12 or later (GLIBCXX_${oldestLibraries.GLIBCXX}): Debian 12, Ubuntu 22.04 or later`,
+    `the binaries need libstdc++ of GCC 11 or later (GLIBCXX_${oldestLibraries.GLIBCXX}): Debian 12, Ubuntu 22.04, Red Hat 9 or later`,
   ];
 }
 

@@ -23,4 +23,4 @@ export const cudaPackage = (platform: string): string => `${scope}/${platform}-c
  * The oldest C libraries that the binaries load with, by the name of their symbol versions. Nothing else that they need
  * is outside of the packages. scripts/packages.js refuses to make packages that need newer ones.
  */
-export const oldestLibraries = { GLIBC: '2.34', GLIBCXX: '3.4.30', CXXABI: '1.3.13', GCC: '3.4' } as const;
+export const oldestLibraries = { GLIBC: '2.34', GLIBCXX: '3.4.29', CXXABI: '1.3.13', GCC: '3.4' } as const;

@@ -39,14 +39,14 @@ Library open_library() {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   std::string tried;
   if (handle == nullptr && !other_path().empty()) {
-    tried = dlerror();
-    tried += "; ";
+    tried = std::string(dlerror()) + "; ";
     path = other_path();
     handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   }
   if (handle == nullptr) {
-    library.reason = "the CUDA backend is not installed with this build of deeplab: " + tried + dlerror() +
-                     ". It comes as an optional dependency; from source: npm run build:cuda";
+    library.reason = "the CUDA backend is not installed with this build of deeplab: " + tried + dlerror() + ". " +
+                     (other_path().empty() ? "" : "It comes as an optional dependency; ") +
+                     "from source: npm run build:cuda";
     return library;
   }
   using Entry = const CudaApi* (*)();
