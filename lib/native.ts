@@ -1,7 +1,7 @@
-// The door to the native addon: the only file that touches the .node binary. It finds and loads it, types what it
-// exports, and turns its failures into DeepLabErrors that carry the caller's JavaScript stack.
+// The door to the native addon: the only file that touches the .node binary, which lib/binary.ts finds. It loads it, types
+// what it exports, and turns its failures into DeepLabErrors that carry the caller's JavaScript stack.
 
-import path from 'node:path';
+import { findBinary, notLoaded } from './binary';
 import { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 
 /** Precisions that networks are computed in; which of them there are depends on the device. */
@@ -383,6 +383,8 @@ interface NativeAddon {
   ): Float32Array[];
   /** `cudnn` as in NativeLoadOptions. */
   system(cudnn: string): NativeSystem;
+  /** Where deeplab_cuda.so is looked for after beside the addon; empty: nowhere. */
+  setCudaLibrary(path: string): void;
 }
 
 let addon: NativeAddon | undefined;
@@ -390,21 +392,13 @@ let addon: NativeAddon | undefined;
 /** The addon, loaded at the first call. Throws ERR_NATIVE_ADDON with what was tried. */
 export function native(): NativeAddon {
   if (addon === undefined) {
-    const root = path.join(__dirname, '..');
+    const { file, cudaLibrary } = findBinary();
     try {
-      addon = withShortSpin(() => require('node-gyp-build')(root) as NativeAddon);
+      const loaded = withShortSpin(() => require(file) as NativeAddon);
+      loaded.setCudaLibrary(cudaLibrary);
+      addon = loaded;
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new DeepLabError(
-        'ERR_NATIVE_ADDON',
-        [
-          `The native addon for ${process.platform}-${process.arch} could not be loaded: ${why}`,
-          'Possible solutions:',
-          `  - build it from source: (cd ${root} && npm run setup && npm run build:native)`,
-          '  - on Debian or Ubuntu, the library it needs is in libdnnl2 (Debian 12) or libdnnl3: apt-get install libdnnl2',
-        ].join('\n'),
-        { cause },
-      );
+      throw notLoaded(cause, file);
     }
   }
   return addon;

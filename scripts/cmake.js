@@ -1,4 +1,4 @@
-// Builds the native addon with cmake-js. Used by npm run build:native, by the install script and by binding.gyp.
+// Builds the native addon with cmake-js. Used by npm run build:native.
 //
 //   node scripts/cmake.js [config] [folder] [cmake-js options ...]
 //
@@ -23,10 +23,6 @@ function cmakeJs() {
   }
 }
 
-// node-gyp runs this from a make of its own, whose flags would confuse the make or ninja that CMake starts.
-const env = { ...process.env };
-for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES']) delete env[name];
-
 // Always configured anew: that takes well under a second, mends a cache whose configuration had failed (for want of a
 // library that is there now), and obeys changed options.
 const settings = ['--directory', root, '--config', config, '--out', path.resolve(root, folder), '--log-level', 'warn'];
@@ -34,7 +30,7 @@ for (const command of ['configure', 'build']) {
   const { status, error } = spawnSync(
     process.execPath,
     [cmakeJs(), command, ...settings, '--parallel', String(os.availableParallelism()), ...options],
-    { cwd: root, env, stdio: 'inherit' },
+    { cwd: root, stdio: 'inherit' },
   );
   if (error) console.error(`cmake-js could not be started: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);

@@ -16,6 +16,7 @@ missing=()
 have cmake || missing+=(cmake)
 have ninja || have make || missing+=(ninja-build)
 have g++ || missing+=(g++)
+have patchelf || missing+=(patchelf) # scripts/packages.js
 have_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
 # oneDNN's CMake file asks for OpenCL, its package does not.
 have_header CL/cl.h && [[ $(g++ -print-file-name=libOpenCL.so) == /* ]] || missing+=(ocl-icd-opencl-dev)

@@ -152,6 +152,9 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// setCudaLibrary(path)
+void set_cuda_library_path(const Napi::CallbackInfo& info) { set_cuda_library(string_argument(info[0], "path")); }
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);  // deleted with the environment
@@ -166,6 +169,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
   exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
+  exports["setCudaLibrary"] = Napi::Function::New<set_cuda_library_path>(env, "setCudaLibrary");
   return exports;
 }
 

@@ -15,10 +15,19 @@ struct Library {
   std::string reason;  // why there is no api
 };
 
-// It lies beside the file that this code is in.
-std::string library_path() {
+// Behind one mutex: environments on several threads set the path and ask for the library.
+std::mutex mutex;
+
+// The path that set_cuda_library() was given. Never destroyed: other threads may ask while the process ends.
+std::string& other_path() {
+  static std::string* const path = new std::string();
+  return *path;
+}
+
+// A build from source leaves it beside the file that this code is in.
+std::string path_beside() {
   Dl_info self{};
-  if (dladdr(reinterpret_cast<const void*>(&library_path), &self) == 0 || self.dli_fname == nullptr) return kFileName;
+  if (dladdr(reinterpret_cast<const void*>(&path_beside), &self) == 0 || self.dli_fname == nullptr) return kFileName;
   const std::string file = self.dli_fname;
   const size_t slash = file.rfind('/');
   return slash == std::string::npos ? kFileName : file.substr(0, slash + 1) + kFileName;
@@ -26,11 +35,18 @@ std::string library_path() {
 
 Library open_library() {
   Library library;
-  const std::string path = library_path();
+  std::string path = path_beside();
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  std::string tried;
+  if (handle == nullptr && !other_path().empty()) {
+    tried = std::string(dlerror()) + "; ";
+    path = other_path();
+    handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  }
   if (handle == nullptr) {
-    library.reason = "the CUDA backend is not installed with this build of deeplab: " + std::string(dlerror()) +
-                     ". From source: npm run build:cuda";
+    library.reason = "the CUDA backend is not installed with this build of deeplab: " + tried + dlerror() + ". " +
+                     (other_path().empty() ? "" : "It comes as an optional dependency; ") +
+                     "from source: npm run build:cuda";
     return library;
   }
   using Entry = const CudaApi* (*)();
@@ -47,7 +63,6 @@ Library open_library() {
 
 // Opened once, and never closed: its backends live as long as the process. One that could not be opened is tried again.
 Library cuda_library() {
-  static std::mutex mutex;
   static Library* const library = new Library();
   const std::lock_guard<std::mutex> lock(mutex);
   if (library->api == nullptr) *library = open_library();
@@ -55,6 +70,11 @@ Library cuda_library() {
 }
 
 }  // namespace
+
+void set_cuda_library(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  other_path() = path;
+}
 
 CudaDescription describe_cuda(const std::string& cudnn) {
   const Library library = cuda_library();

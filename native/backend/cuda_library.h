@@ -29,6 +29,9 @@ struct CudaDescription {
   std::vector<GpuDescription> gpus;
 };
 
+// Where deeplab_cuda.so lies if it is not beside the addon; empty: nowhere else. For the next attempt to open it.
+void set_cuda_library(const std::string& path);
+
 // `cudnn` is a folder to look for cuDNN in first; empty: none. What was once found is kept for the process.
 CudaDescription describe_cuda(const std::string& cudnn = "");
 
