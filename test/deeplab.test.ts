@@ -202,7 +202,7 @@ describe('segment', () => {
   test.each([
     [
       { score: true },
-      /one of fit, size, overlap, scales, fuse, flip, crf, scores, logits, priority, limitInputPixels for option name but received "score"/,
+      /one of fit, size, overlap, scales, fuse, flip, crf, scores, logits, priority, limitInputPixels, signal, timeoutMs for option name but received "score"/,
     ],
     [{ scales: 0.5 }, /^Expected array of numbers for scales but received 0.5 of type number$/],
     [{ scales: null }, /^Expected array of numbers for scales but received null of type object$/],
