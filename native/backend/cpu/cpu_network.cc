@@ -84,15 +84,15 @@ class CpuExecutable : public Executable {
                 std::shared_ptr<WeightsInUse> weights, int threads)
       : network_(std::move(network)),
         image_(image),
-        classes_(network_.classes),
+        classes_(network_.logits.c),
         arena_(std::move(arena)),
         weights_(std::move(weights)),
         threads_(threads) {
-    arena_->add(network_.memory.bytes);
+    arena_->add(network_.memory_bytes);
     for (const Step& step : network_.steps) weights_->add(step.weights);
   }
   ~CpuExecutable() override {
-    arena_->remove(network_.memory.bytes);
+    arena_->remove(network_.memory_bytes);
     for (const Step& step : network_.steps) weights_->remove(step.weights);
   }
 
@@ -115,13 +115,18 @@ class CpuExecutable : public Executable {
 
  private:
   Status run_steps(const RunInput& input, const RunOutput& output, float* unary, const std::atomic<bool>& cancelled) {
-    auto arena = arena_->acquire(network_.memory.bytes);
+    auto arena = arena_->acquire(network_.memory_bytes);
     if (!arena.ok()) return arena.status();
-    const StepContext context{stream_, *arena, input, output, unary};
     try {
       for (size_t i = 0; i < network_.steps.size(); ++i) {
-        if (cancelled.load(std::memory_order_relaxed)) return run_aborted();
-        if (network_.steps[i].run) network_.steps[i].run(context, network_.memory.steps[i]);
+        if (!network_.steps[i].run) continue;
+        for (int64_t n = 0; n < image_.n; ++n) {
+          if (cancelled.load(std::memory_order_relaxed)) return run_aborted();
+          const RunInput its_input = input_of(n, input);
+          const RunOutput its_output = output_of(n, output);
+          float* its_unary = unary == nullptr ? nullptr : unary + n * image_.h * image_.w * row_stride(classes_);
+          network_.steps[i].run({stream_, *arena, its_input, its_output, its_unary}, network_.memory[n][i]);
+        }
       }
       stream_.wait();
     } catch (const dnnl::error& failure) {
@@ -135,14 +140,28 @@ class CpuExecutable : public Executable {
     const Shape one{1, image_.c, image_.h, image_.w};
     const int64_t points = image_.h * image_.w;
     for (int64_t n = 0; n < image_.n; ++n) {
-      auto crf = DenseCrf::build(one, input.pixels + n * one.elements(), input.crf->model, threads_, cancelled);
+      auto crf = DenseCrf::build(one, input_of(n, input).pixels, input.crf->model, threads_, cancelled);
       if (!crf.ok()) return crf.status();
-      const CrfOutput refined{output.labels + n * points,
-                              output.scores == nullptr ? nullptr : output.scores + n * classes_ * points, nullptr};
+      const RunOutput its = output_of(n, output);
       DEEPLAB_RETURN_IF_ERROR((*crf)->infer_rows(unary + n * points * row_stride(classes_), classes_,
-                                                 input.crf->inference, refined, cancelled));
+                                                 input.crf->inference, {its.labels, its.scores, nullptr}, cancelled));
     }
     return Status();
+  }
+
+  // The part of image `n`.
+  RunInput input_of(int64_t n, const RunInput& all) const {
+    RunInput one = all;
+    if (all.pixels != nullptr) one.pixels += n * image_.c * image_.h * image_.w;
+    if (all.logits != nullptr) one.logits += n * network_.logits.elements();
+    return one;
+  }
+  RunOutput output_of(int64_t n, const RunOutput& all) const {
+    RunOutput one = all;
+    if (all.labels != nullptr) one.labels += n * image_.h * image_.w;
+    if (all.scores != nullptr) one.scores += n * classes_ * image_.h * image_.w;
+    if (all.logits != nullptr) one.logits += n * network_.logits.elements();
+    return one;
   }
 
   CompiledNetwork network_;
@@ -158,12 +177,15 @@ class CpuExecutable : public Executable {
 
 Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shape& image,
                                                   const std::atomic<bool>& cancelled) {
-  auto shapes = infer_shapes(graph, image);
+  auto shapes = infer_shapes(graph, {1, image.c, image.h, image.w});
   if (!shapes.ok()) return shapes.status();
+  std::vector<size_t> image_bytes;  // of each node's output, of one image
   NodeBytes bytes;
   bytes.scratch.resize(graph.nodes.size());
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
-    bytes.output.push_back(activation_bytes(graph.nodes[id].op, (*shapes)[id], options_.precision));
+    const size_t output = activation_bytes(graph.nodes[id].op, (*shapes)[id], options_.precision);
+    image_bytes.push_back(round_up(output, AlignedBuffer::kAlignment));
+    bytes.output.push_back(image_bytes.back() * image.n);
   }
   // Before oneDNN is asked about an image that could never be computed: some sizes it divides by zero.
   const size_t least = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten).bytes;
@@ -189,9 +211,18 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
     }
   }
   file_->release_pages();
-  network.classes = (*shapes)[logits_of(graph)].c;
+  network.logits = (*shapes)[logits_of(graph)];
 
-  network.memory = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten);
+  NetworkMemory memory = plan_network_memory(graph, bytes, ResidualMemory::kOverwritten);
+  network.memory_bytes = memory.bytes;
+  for (int64_t n = 0; n < image.n; ++n) {
+    network.memory.push_back(memory.steps);
+    for (size_t id = 0; id < graph.nodes.size(); ++id) {
+      const std::vector<NodeId>& inputs = graph.nodes[id].inputs;
+      memory.steps[id].output += image_bytes[id];
+      for (size_t i = 0; i < inputs.size(); ++i) memory.steps[id].inputs[i] += image_bytes[inputs[i]];
+    }
+  }
   return network;
 }
 
