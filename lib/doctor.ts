@@ -3,7 +3,7 @@
 
 import { cudnnFolder, cudnnRule } from './device';
 import { foreignBinaries } from './doctor/elf';
-import { type Cpu, cpu, type Memory, memory, type OperatingSystem, operatingSystem } from './doctor/machine';
+import { type Cpu, cpu, type Memory, memory, type OperatingSystem, operatingSystem, runtime } from './doctor/machine';
 import type { Library, SelfTest } from './doctor/messages';
 import { runTrial, type Trial } from './doctor/run-trial';
 import type { NativeCuda, NativeSystem, Precision } from './native';
@@ -42,7 +42,9 @@ export interface Diagnosis {
   readonly problems: readonly string[];
   /** Version of this package. */
   readonly version: string;
-  /** Version of Node, such as `v20.20.2`. */
+  /** What runs this, such as `Node 20.20.2`, `Bun 1.2.0`, `Deno 2.5.0` or `Electron 40.0.0`. */
+  readonly runtime: string;
+  /** Version of Node, such as `v20.20.2`, or the one that the runtime is compatible with. */
   readonly node: string;
   /** Operating system and architecture, such as `linux-x64`. */
   readonly platform: string;
@@ -104,6 +106,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<Diagnosis> {
   return {
     problems,
     version,
+    runtime: runtime(),
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
     os: operatingSystem(),

@@ -93,7 +93,12 @@ test('each backend has its precisions, or a reason', () => {
 });
 
 test('it tells the versions of the package, Node and oneDNN', () => {
-  expect(diagnosis).toMatchObject({ version, node: process.version, platform: `${process.platform}-${process.arch}` });
+  expect(diagnosis).toMatchObject({
+    runtime: `Node ${process.versions.node}`,
+    version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+  });
   expect(diagnosis.onednn.version).toMatch(/^\d+\.\d+\.\d+/);
 });
 
@@ -189,7 +194,7 @@ describe('as text', () => {
     expect(text.split('\n').map((line) => line.split(/ +/)[0])).toEqual([
       'deeplab',
       'addon',
-      'node',
+      'runtime',
       'sharp',
       'system',
       'cpu',

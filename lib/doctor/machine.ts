@@ -64,14 +64,23 @@ function cLibrary(): string {
   if (report !== undefined) report.excludeNetwork = true;
   const { header } = (report?.getReport?.() ?? {}) as { header?: { glibcVersionRuntime?: string } };
   if (report !== undefined && excludeNetwork !== undefined) report.excludeNetwork = excludeNetwork;
-  if (header?.glibcVersionRuntime !== undefined) return `glibc ${header.glibcVersionRuntime}`;
-  const maps = read('/proc/self/maps');
-  const glibc = /\/libc-(2\.\d+)\.so$/m.exec(maps);
-  if (glibc !== null) return `glibc ${glibc[1]}`;
-  const loader = /\/\S*\/ld-musl-[^/\s]*\.so\.1$/m.exec(maps)?.[0];
-  if (loader === undefined) return /\/libc\.so\.6$/m.test(maps) ? 'glibc' : '';
+  // Deno's report names the C library that Deno was built for.
+  const honest = process.versions.deno === undefined;
+  if (honest && header?.glibcVersionRuntime !== undefined) return `glibc ${header.glibcVersionRuntime}`;
+  const { stdout } = spawnSync('getconf', ['GNU_LIBC_VERSION'], { encoding: 'utf8', timeout: 5000 });
+  if (/^glibc \d/.test(stdout ?? '')) return stdout.trim();
+  const loader = /\/\S*\/ld-musl-[^/\s]*\.so\.1$/m.exec(read('/proc/self/maps'))?.[0];
+  if (loader === undefined) return '';
   const { stderr } = spawnSync(loader, [], { encoding: 'utf8', timeout: 5000 });
   return `musl ${/^Version (\S+)$/m.exec(stderr ?? '')?.[1] ?? ''}`.trim();
+}
+
+/** What runs JavaScript, and its version, such as `Node 20.20.2`, `Electron 40.0.0`, `Bun 1.2.0` or `Deno 2.5.0`. */
+export function runtime(): string {
+  const { bun, deno, electron, node } = process.versions;
+  if (bun !== undefined) return `Bun ${bun}`;
+  if (deno !== undefined) return `Deno ${deno}`;
+  return electron === undefined ? `Node ${node}` : `Electron ${electron}`;
 }
 
 export function operatingSystem(): OperatingSystem {

@@ -16,7 +16,7 @@ export function formatDoctor(diagnosis: Diagnosis): string {
   const subjects: readonly Subject[] = [
     ['deeplab', diagnosis.version],
     ['addon', addon.ok ? `${addon.version}: ${addon.path}` : 'cannot be used'],
-    ['node', `${diagnosis.node} ${diagnosis.platform}, Node-API ${packages.napi}`],
+    ['runtime', `${diagnosis.runtime}, ${diagnosis.platform}, Node-API ${packages.napi}`],
     ['sharp', packages.sharp === '' ? 'was not loaded' : `${packages.sharp}, libvips ${packages.libvips}`],
     ['system', [os.name, os.kernel, os.libc].filter((part) => part !== '').join(', ')],
     ['cpu', `${cpu.name}, ${cpu.cores} cores: ${cpu.features.join(' ')}`],
