@@ -1,7 +1,7 @@
 // Runs the doctor's child process (trial.ts) and collects what it says. A binary that crashes, or never returns, takes the
 // child with it and nobody else: what is left is a sentence.
 
-import { spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -81,10 +81,11 @@ function lastLines(text: string): string {
 
 /** Starts the child and hands on its messages; each of them starts the time anew. */
 function converse(input: TrialInput, limitMs: number, receive: (message: TrialMessage) => void): Promise<Ending> {
-  const electron = process.versions.electron === undefined ? {} : { ELECTRON_RUN_AS_NODE: '1' };
-  const child = spawn(process.execPath, [script, JSON.stringify(input)], {
-    env: { ...process.env, ...electron },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  // Electron's fork makes a Node of its binary, or throws where the app forbids that; its spawn would start the app anew.
+  const child = fork(script, [JSON.stringify(input)], {
+    env: process.env,
+    execArgv: [],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   return new Promise((resolve, reject) => {
     let [rest, stderr, hung] = ['', '', false];
@@ -93,7 +94,7 @@ function converse(input: TrialInput, limitMs: number, receive: (message: TrialMe
       child.kill('SIGKILL');
     };
     let timer = setTimeout(kill, limitMs);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines.filter((each) => each.startsWith(messageMark))) {
@@ -102,7 +103,7 @@ function converse(input: TrialInput, limitMs: number, receive: (message: TrialMe
         receive(JSON.parse(line.slice(messageMark.length)) as TrialMessage);
       }
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = lastLines(stderr + text);
     });
     child.on('error', (error) => {
@@ -113,8 +114,8 @@ function converse(input: TrialInput, limitMs: number, receive: (message: TrialMe
       clearTimeout(timer);
       // A process that the child left behind could hold its pipes open for ever.
       timer = setTimeout(() => {
-        child.stdout.destroy();
-        child.stderr.destroy();
+        child.stdout?.destroy();
+        child.stderr?.destroy();
       }, 1000);
     });
     child.on('close', (code, signal) => {
