@@ -169,6 +169,6 @@ function failedTests({ failures }: Trial): readonly SelfTest[] {
   return failures.flatMap(({ step, reason }) => {
     if (step.name !== 'self-test') return [];
     const { device, precision } = step;
-    return [{ device, precision, reason, loadMs: null, firstMs: null, inferenceMs: null }];
+    return [{ device, precision, reason, error: null, loadMs: null, firstMs: null, inferenceMs: null }];
   });
 }

@@ -54,6 +54,7 @@ test('the CPU, and each GPU that can be used, segments an image as PyTorch does'
   expect(inF32.map(({ device }) => device)).toEqual(['cpu', ...usable]);
   for (const test of diagnosis.selfTests) {
     expect(test.reason).toBe('');
+    expect(test.error).toBeLessThan(test.precision === 'f32' ? 1e-3 : 1e-1);
     for (const time of [test.loadMs, test.firstMs, test.inferenceMs]) expect(time).toBeGreaterThan(0);
   }
 });

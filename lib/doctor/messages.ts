@@ -26,6 +26,8 @@ export interface SelfTest {
   readonly precision: Precision | 'auto';
   /** What is wrong; empty if the result is right. */
   readonly reason: string;
+  /** How far logits are from PyTorch's, relative to the largest; null if there are none. */
+  readonly error: number | null;
   /** Of loading the weights, of the first image, which compiles the network, and of the second; null if not reached. */
   readonly loadMs: number | null;
   readonly firstMs: number | null;

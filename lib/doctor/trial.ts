@@ -66,23 +66,22 @@ async function selfTest(
 ): Promise<void> {
   const step: TrialStep = { name: 'self-test', device, precision };
   const start = performance.now();
-  const times: [load?: number, first?: number, second?: number] = [];
-  const result = (used: SelfTest['precision'], reason: string): SelfTest => {
-    const [loadMs = null, firstMs = null, inferenceMs = null] = times;
-    return { device, precision: used, reason, loadMs, firstMs, inferenceMs };
-  };
   await take(step, async () => {
     await using model = await load(weights, { device, precision, ...(cudnn !== '' && { cudnn }) });
     if (precision === 'auto' && model.precision === 'f32') return;
-    times.push(performance.now() - start);
-    let reason = '';
-    for (let run = 0; run < 2; run++) {
+    const loadMs = performance.now() - start;
+    const segment = async () => {
       const before = performance.now();
       const { logits, labels } = await model.segment(selfTestImage(), { logits: true });
-      times.push(performance.now() - before);
-      if (logits !== undefined) reason ||= judgeSelfTest(logits.data, labels, model.precision).reason;
-    }
-    say({ kind: 'self-test', result: result(model.precision, reason) });
+      const ms = performance.now() - before;
+      return { ms, ...judgeSelfTest(logits?.data ?? new Float32Array(), labels, model.precision) };
+    };
+    const first = await segment();
+    const second = await segment();
+    const { error, reason } = first.reason === '' ? second : first;
+    const times = { loadMs, firstMs: first.ms, inferenceMs: second.ms };
+    const result: SelfTest = { device, precision: model.precision, reason, error, ...times };
+    say({ kind: 'self-test', result });
   });
 }
 
