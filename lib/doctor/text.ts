@@ -36,7 +36,7 @@ export function formatDoctor(diagnosis: Diagnosis): string {
 }
 
 function formatMemory({ availableBytes, totalBytes, limitBytes }: Diagnosis['memory']): string {
-  const limited = limitBytes === null ? '' : ', the limit of the control group';
+  const limited = limitBytes === null ? '' : `, the control group's limit is ${formatBytes(limitBytes)}`;
   return `${formatBytes(availableBytes)} available of ${formatBytes(totalBytes)}${limited}`;
 }
 
