@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 // The command line: what commands and options there are, and how failures end. The work of `segment`, `crf` and
 // `weights` is in lib/cli/, that of the others in the modules they are named after.
+// What needs sharp is loaded by the commands that need it: the doctor has to speak where sharp cannot be loaded.
 // Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong.
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { type CrfCommandOptions, crfCommand } from './cli/crf';
-import { type SegmentCommandOptions, segmentCommand } from './cli/segment';
-import { exportCommand, type ImportCommandOptions, importCommand, listCommand, pullCommand } from './cli/weights';
+import type { CrfCommandOptions } from './cli/crf';
+import type { SegmentCommandOptions } from './cli/segment';
+import type { ImportCommandOptions } from './cli/weights';
 import { type Device, precisionChoices } from './device';
-import { doctor, formatDoctor } from './doctor';
+import { doctor } from './doctor';
+import { formatDoctor } from './doctor/text';
 import { fitChoices } from './fit';
 import type { ImageSize } from './image';
 import { layoutNames } from './import/layouts/index';
@@ -60,6 +62,7 @@ function program(): Command {
     .option('--labels', 'write <name>.labels.png only, an indexed PNG of class ids')
     .option('--json', 'print one line of JSON per image')
     .action(async (inputs: string[], options: SegmentCommandOptions) => {
+      const { segmentCommand } = await import('./cli/segment.js');
       if (!(await segmentCommand(inputs, options))) process.exitCode = 1;
     });
 
@@ -94,7 +97,10 @@ function program(): Command {
       'after',
       "\nWithout --bilateral and --gaussian: DeepLab v2's terms, as --bilateral 4,67,3 --gaussian 3,1.",
     )
-    .action((image: string, options: CrfCommandOptions) => crfCommand(image, options));
+    .action(async (image: string, options: CrfCommandOptions) => {
+      const { crfCommand } = await import('./cli/crf.js');
+      await crfCommand(image, options);
+    });
 
   deeplab
     .command('inspect')
@@ -153,33 +159,46 @@ function program(): Command {
     .addOption(new Option('--as <layout>', 'whose names the tensors have (default: found out)').choices(layoutNames))
     .addOption(new Option('--precision <precision>', 'how kernels are stored (default: f32)').choices(storageChoices))
     .option('--json', 'print JSON')
-    .action((file: string, options: ImportCommandOptions) => importCommand(file, options));
+    .action(async (file: string, options: ImportCommandOptions) => {
+      const { importCommand } = await import('./cli/weights.js');
+      await importCommand(file, options);
+    });
   weights
     .command('export')
     .description('Write a network for another runtime.')
     .argument('<model>', 'weights file, or name of a model')
     .requiredOption('--onnx [file]', 'as an ONNX model (default: <model>.onnx in the working folder)')
-    .action((model: string, options: { onnx: string | true }) => exportCommand(model, options));
+    .action(async (model: string, options: { onnx: string | true }) => {
+      const { exportCommand } = await import('./cli/weights.js');
+      await exportCommand(model, options);
+    });
   weights
     .command('list')
     .description('Print the published models that can be pulled.')
     .option('--json', 'print JSON')
-    .action((options: { json?: boolean }) => listCommand(options));
+    .action(async (options: { json?: boolean }) => {
+      const { listCommand } = await import('./cli/weights.js');
+      listCommand(options);
+    });
   weights
     .command('pull')
     .description('Download a published model, check and import it, and keep it in the cache.')
     .argument('<name>', 'name of the model, as deeplab weights list prints it')
     .option('--unverified', 'take a model of which no checksum was published')
-    .action((name: string, options: { unverified?: boolean }) => pullCommand(name, options));
+    .action(async (name: string, options: { unverified?: boolean }) => {
+      const { pullCommand } = await import('./cli/weights.js');
+      await pullCommand(name, options);
+    });
 
   deeplab
     .command('doctor')
-    .description('Print what this machine offers: CPU, oneDNN, precisions, memory, CUDA, GPUs.')
+    .description('Print what this machine offers and lacks, and try it: exit code 1 if images cannot be segmented.')
     .addOption(cudnnOption())
     .option('--json', 'print JSON')
     .action(async ({ json, cudnn }: { json?: boolean; cudnn?: string }) => {
       const diagnosis = await doctor({ cudnn });
       print(json ? JSON.stringify(diagnosis, null, 2) : formatDoctor(diagnosis));
+      if (diagnosis.problems.length > 0) process.exitCode = 1;
     });
 
   return deeplab;

@@ -298,6 +298,8 @@ export interface NativeCuda {
 }
 
 export interface NativeSystem {
+  /** Version of the package that the addon was built from. */
+  readonly version: string;
   readonly cpu: { readonly name: string; readonly cores: number; readonly features: readonly string[] };
   readonly onednn: { readonly version: string; readonly isa: string };
   /** Of the CPU. */
@@ -381,8 +383,8 @@ interface NativeAddon {
     path: string,
     tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
   ): Float32Array[];
-  /** `cudnn` as in NativeLoadOptions. */
-  system(cudnn: string): NativeSystem;
+  /** `cudnn` as in NativeLoadOptions. With `cuda` false, nothing of CUDA is looked for, and none is reported. */
+  system(cudnn: string, cuda?: boolean): NativeSystem;
   /** Where deeplab_cuda.so is looked for after beside the addon; empty: nowhere. */
   setCudaLibrary(path: string): void;
 }

@@ -45,6 +45,11 @@ const run = (command: string, ...args: readonly string[]) => execFileSync(comman
     ]);
   });
 
+  test('it knows nothing of Node', () => {
+    const symbols = run('nm', '--dynamic', '--undefined-only', library).trim().split(/\s+/);
+    expect(symbols.filter((name) => /^(napi_|node_api_|_ZN?K?(2v8|4node|4Napi))/.test(name))).toEqual([]);
+  });
+
   test('stripped, it is smaller than 60 MB', () => {
     const stripped = path.join(temporary, 'stripped.so');
     run('strip', '-o', stripped, library);

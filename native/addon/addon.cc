@@ -123,7 +123,7 @@ Napi::Object to_object(Napi::Env env, const CudaDescription& cuda) {
   return object;
 }
 
-// system(cudnn): NativeSystem
+// system(cudnn, cuda = true): NativeSystem. With `cuda` false nothing of CUDA is opened, and its reason says so.
 Napi::Value describe_system(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CpuDescription description = describe_cpu();
@@ -140,9 +140,14 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   Napi::Object memory = Napi::Object::New(env);
   memory["totalBytes"] = static_cast<double>(system.total_bytes);
   memory["availableBytes"] = static_cast<double>(system.available_bytes);
-  const CudaDescription found = describe_cuda(string_argument(info[0], "cudnn"));
+  CudaDescription found;
+  if (info[1].IsUndefined() || info[1].ToBoolean())
+    found = describe_cuda(string_argument(info[0], "cudnn"));
+  else
+    found.reason = "it was not looked for";
 
   Napi::Object result = Napi::Object::New(env);
+  result["version"] = DEEPLAB_VERSION;
   result["cpu"] = cpu;
   result["onednn"] = onednn;
   result["precisions"] = to_array(env, precisions);

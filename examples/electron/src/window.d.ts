@@ -1,0 +1,5 @@
+// What the preload script adds to the page.
+
+interface Window {
+  readonly deeplab: import('./protocol').Bridge;
+}
