@@ -351,6 +351,9 @@ interface NativeAddon {
 
 let addon: NativeAddon | undefined;
 
+/** Whether a bundler has put this file into another one, from where nothing of the package is found. */
+const bundled = path.parse(__filename).name !== 'native';
+
 /** The addon, loaded at the first call. Throws ERR_NATIVE_ADDON with what was tried. */
 export function native(): NativeAddon {
   if (addon === undefined) {
@@ -364,6 +367,9 @@ export function native(): NativeAddon {
         [
           `The native addon for ${process.platform}-${process.arch} could not be loaded: ${why}`,
           'Possible solutions:',
+          ...(bundled
+            ? ['  - this copy is inside of a bundle: have the bundler leave deeplab external (docs/runtimes.md)']
+            : []),
           `  - build it from source: (cd ${root} && npm run setup && npm run build:native)`,
           '  - on Debian or Ubuntu, the library it needs is in libdnnl2 (Debian 12) or libdnnl3: apt-get install libdnnl2',
         ].join('\n'),
