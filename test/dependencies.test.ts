@@ -1,11 +1,14 @@
 // docs/dependencies.md is the list of what an installation brings: no more, no less, and under the licences it says.
 
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryFolder } from './folder';
 
 interface LockedPackage {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly license?: string;
+  readonly version?: string;
   readonly hasInstallScript?: boolean;
   readonly dev?: boolean;
   readonly devOptional?: boolean;
@@ -15,6 +18,7 @@ const read = (file: string) => readFileSync(path.join(__dirname, '..', file), 'u
 const { packages } = JSON.parse(read('package-lock.json')) as {
   readonly packages: Readonly<Record<string, LockedPackage>>;
 };
+const folder = temporaryFolder();
 const direct = Object.keys(packages['']?.dependencies ?? {});
 
 /** Where npm put what `from`, itself such a place, calls `name`: inside of it, or inside of a folder above. */
@@ -51,6 +55,21 @@ test('the table lists the dependencies, how many packages they bring, and their 
 test('the lockfile is of the dependencies that package.json names', () => {
   const { dependencies } = JSON.parse(read('package.json')) as { readonly dependencies: Record<string, string> };
   expect(direct.sort()).toEqual(Object.keys(dependencies).sort());
+});
+
+test('the bill of materials has every package that is installed with this one', () => {
+  const file = path.join(folder, 'sbom.json');
+  execFileSync('bash', [path.join(__dirname, '../scripts/sbom.sh'), file], { stdio: 'pipe' });
+  const sbom = JSON.parse(readFileSync(file, 'utf8')) as {
+    readonly metadata: { readonly component: { readonly name: string } };
+    readonly components: readonly { readonly name: string; readonly version: string }[];
+  };
+  expect(sbom.metadata.component.name).toBe('deeplab');
+  const listed = new Set(sbom.components.map(({ name, version }) => `${name}@${version}`));
+  const installed = Object.entries(packages)
+    .filter(([place, { dev, devOptional }]) => place !== '' && !dev && !devOptional)
+    .map(([place, { version }]) => `${place.split('node_modules/').at(-1)}@${version}`);
+  expect([...listed].sort()).toEqual([...new Set(installed)].sort());
 });
 
 test('no package that is installed with this one runs a script when it is', () => {
