@@ -14,9 +14,13 @@ rm -f "$here/package-lock.json"
 cp test/runtimes/package.json "$here/"
 # The lockfile is there under its name only when everything else is.
 cp test/runtimes/package-lock.json "$here/npm-shrinkwrap.json"
-if ! npm ci --prefix "$here" --ignore-scripts --no-audit --no-fund --loglevel=error >"$here/install.log" 2>&1; then
+if ! npm ci --prefix "$here" --ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-retry-mintimeout=1000 \
+  --loglevel=error >"$here/install.log" 2>&1; then
+  if silent=$(grep -oE -m1 'E(NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH|HOSTUNREACH|SOCKETTIMEOUT)' "$here/install.log"); then
+    echo "the npm registry does not answer: $silent" >&2
+    exit 69
+  fi
   cat "$here/install.log" >&2
-  grep -qE 'E(NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH|HOSTUNREACH|SOCKETTIMEOUT)|network' "$here/install.log" && exit 69
   exit 1
 fi
 mv "$here/npm-shrinkwrap.json" "$here/package-lock.json"

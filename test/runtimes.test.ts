@@ -119,3 +119,8 @@ describe.each(unavailable ? [own] : [own, ...runtimes])('$runtime', ({ runtime, 
     expect(report).toMatchObject({ required: true, disposable: true });
   });
 });
+
+test('docs/runtimes.md says which versions these are', () => {
+  const [heading = ''] = /^\| \|.*Bun.*$/m.exec(readFileSync(path.join(root, 'docs/runtimes.md'), 'utf8')) ?? [];
+  for (const { runtime } of runtimes) expect(heading).toContain(runtime.split(' ').at(-1));
+});
