@@ -15,6 +15,9 @@ export interface Binary {
   readonly cudaLibrary: string;
 }
 
+/** Whether a bundler has put this file into another one, from where nothing of the package is found. */
+const bundled = path.parse(__filename).name !== 'binary';
+
 const root = path.join(__dirname, '..');
 const platform: string = `${process.platform}-${process.arch}`;
 const cudaFile = 'deeplab_cuda.so';
@@ -129,12 +132,13 @@ function failure(why: string, solutions: readonly string[], cause?: unknown): De
   const fromSource = inCheckout
     ? `build it from source: (cd ${root} && ${build}); at run time it needs Debian's libdnnl2 or libdnnl3`
     : `build it from source: ${build} in a clone of the repository, then set DEEPLAB_PREBUILD to the clone's path`;
+  const unbundle = 'this copy is inside of a bundle: have the bundler leave deeplab external (docs/runtimes.md)';
   return new DeepLabError(
     'ERR_NATIVE_ADDON',
     [
       `The native addon for ${platform} could not be loaded: ${why}`,
       'Possible solutions:',
-      ...[...solutions, fromSource].map((solution) => `  - ${solution}`),
+      ...[...(bundled ? [unbundle] : []), ...solutions, fromSource].map((solution) => `  - ${solution}`),
     ].join('\n'),
     { cause },
   );

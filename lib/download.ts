@@ -4,7 +4,18 @@
 
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
@@ -188,13 +199,17 @@ async function fetchOnce(download: Download, claimed: string, file: string, have
       await truncate(file);
       throw new Error('what came before is not of the file that is there now');
     }
-    if (start < have) await truncate(file);
     const length = response.headers['content-length'];
     const total = length === undefined ? download.size : start + Number(length);
-    await writeFile(path.join(claimed, 'origin.json'), JSON.stringify({ url, validator: versionOf(response) }));
+    const origin = JSON.stringify({ url, validator: versionOf(response) });
+    const prepare = async () => {
+      if (start < have) await truncate(file);
+      await writeFile(path.join(claimed, 'origin.json'), origin);
+      return await open(file, start === 0 ? 'w' : 'a');
+    };
     let received = start;
     onProgress?.({ received, total });
-    await append(response, file, start === 0 ? 'w' : 'a', (bytes) => {
+    await append(response, prepare, (bytes) => {
       received += bytes;
       if (received > (download.size ?? Number.POSITIVE_INFINITY)) {
         throw new DeepLabError('ERR_CHECKSUM', `${url} is larger than ${download.size} bytes, as was published`);
@@ -208,28 +223,29 @@ async function fetchOnce(download: Download, claimed: string, file: string, have
 }
 
 /**
- * Writes a body to a file. Not by a pipeline, which throws away what has come but is not written yet when the connection
- * breaks.
+ * Writes a body to the file that `prepare` opens. Not by a pipeline, which throws away what has come but is not written
+ * yet when the connection breaks; and from the first moment on, since from Node.js 22 on a connection that breaks takes
+ * with it what nobody has listened to.
  */
 async function append(
   response: IncomingMessage,
-  file: string,
-  flags: 'a' | 'w',
+  prepare: () => Promise<FileHandle>,
   count: (bytes: number) => void,
 ): Promise<void> {
-  const handle = await open(file, flags);
+  const opened = prepare();
   try {
-    let written = Promise.resolve();
+    let written: Promise<void> = opened.then(nothing);
+    // Its failure is found when it is waited for.
+    written.catch((failure: Error) => response.destroy(failure));
     let waiting = 0;
     response.on('data', (chunk: Buffer) => {
       waiting += chunk.length;
       if (waiting > mostWaiting) response.pause();
       written = written.then(async () => {
-        await handle.appendFile(chunk);
+        await (await opened).appendFile(chunk);
         waiting -= chunk.length;
         response.resume();
       });
-      // Its failure is found when it is waited for.
       written.catch((failure: Error) => response.destroy(failure));
       try {
         count(chunk.length);
@@ -241,11 +257,11 @@ async function append(
     await written;
     if (end !== undefined) throw end;
   } finally {
-    await handle.close();
+    await opened.then((handle) => handle.close(), nothing);
   }
 }
 
-const nothing = () => undefined;
+const nothing = (): undefined => undefined;
 
 /** From which byte on the body is; undefined if the server has nothing behind `have`. */
 function startOf(response: IncomingMessage, have: number): number | undefined {

@@ -10,5 +10,7 @@ if (($# == 0)); then
   npx biome check .
   npx tsc --noEmit
   npx publint
+  npx attw --pack . --quiet
+  npx tsd
 fi
 npx jest "$@"

@@ -58,7 +58,7 @@ interface Segmented {
 const named = (files: readonly string[], pattern: RegExp) => files.filter((file) => pattern.test(path.basename(file)));
 const errorOf = (code: string) =>
   evaluate<{ code: string; message: string }>(
-    `${code}; require('deeplab').doctor().catch(({ code, message }) => console.log(JSON.stringify({ code, message })))`,
+    `${code}; try { require('deeplab').networks() } catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }`,
   );
 
 describe('installed without compiler, network and install scripts', () => {

@@ -5,6 +5,8 @@
 
 import fs from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
+// Not later by import(): from Node.js 22 on, that reads modules by the openSync which is replaced below.
+import * as h5wasm from 'h5wasm/node';
 
 /**
  * A request: what the file has, or the bytes of one dataset.
@@ -43,8 +45,8 @@ function cause() {
   return Array.from(first.matchAll(/^ *#\d+: .*\(\): (.*)$/gm), ([, what]) => what).at(-1);
 }
 
-const h5wasm = await import('h5wasm/node');
-const library = await h5wasm.ready;
+/** @type {Awaited<typeof h5wasm.ready>} */
+let library;
 /** @type {InstanceType<typeof h5wasm.File> | undefined} */
 let opened;
 
@@ -105,9 +107,11 @@ function read(name) {
   }
 }
 
-parentPort?.on('message', (/** @type {Request} */ request) => {
-  trace = '';
+// Before anything is awaited: in Deno, requests that come earlier are lost.
+parentPort?.on('message', async (/** @type {Request} */ request) => {
   try {
+    library = await h5wasm.ready;
+    trace = '';
     const answer = request.kind === 'list' ? list() : read(request.name);
     parentPort?.postMessage(
       { answer },
