@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { DeepLab, denseCrf, type LoadOptions, type Segmentation, type SegmentOptions } from '../lib';
 import { native } from '../lib/native';
 import { familyModel, randomImage, randomModel } from './models';
+import { until } from './until';
 
 const options: LoadOptions = { device: 'cpu', threads: 2, maxBatch: 8, maxDelayMs: 1000, cacheSize: 16 };
 
@@ -204,8 +205,3 @@ describe('buckets', () => {
     });
   });
 });
-
-/** Waits for what other threads do. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
-}
