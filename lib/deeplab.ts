@@ -6,6 +6,7 @@ import os from 'node:os';
 import { awaitRequest, signalRule, throwIfAborted } from './abort';
 import { type CrfOptions, type CrfParameters, crfOptionsOf, overrideCrf } from './crf-options';
 import { cudnnFolder, cudnnRule, type Device, deviceRule, precisionRule } from './device';
+import { closeWhenForgotten } from './finalization';
 import { fitOverlapRule, fitRule, fitSizeRule, readFit } from './fit';
 import { decodeImage, type ImageInput, pixelLimitRule } from './image';
 import { Lifetime } from './lifetime';
@@ -183,6 +184,7 @@ export class DeepLab {
     this.#native = loaded;
     this.#crf = info.crf;
     this.#lifetime = new Lifetime('model', () => loaded.close());
+    closeWhenForgotten(this, loaded);
   }
 
   /**

@@ -73,10 +73,11 @@ Environment::Pending Environment::start_promise(Napi::Env env, Napi::Object resu
   return {deferred.Promise(), std::move(settle)};
 }
 
-Environment::Request Environment::start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner) {
+Environment::Request Environment::start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner,
+                                                Complete complete) {
   Napi::Object handle = Napi::Object::New(env);
   handle["id"] = static_cast<double>(id);
-  auto pending = start_promise(env, result, owner);
+  auto pending = start_promise(env, result, owner, std::move(complete));
   handle["result"] = pending.promise;
   return {handle, std::move(pending.settle)};
 }
@@ -99,10 +100,10 @@ Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker) {
   return info.Env().Undefined();
 }
 
-Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker) {
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker, Environment::Complete complete) {
   const Napi::Env env = info.Env();
   const Napi::Object nothing = Napi::Object::New(env);
-  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
+  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>(), std::move(complete));
   worker.close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
 }

@@ -56,7 +56,8 @@ class Environment {
     Napi::Object handle;
     std::function<void(const Status&)> settle;
   };
-  Request start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner);
+  Request start_request(Napi::Env env, uint64_t id, Napi::Object result, Napi::Object owner,
+                        Complete complete = nullptr);
 
   // Workers to stop at the environment's end. Shared, because objects are finalized after this one.
   using Workers = std::set<Worker*>;
@@ -83,7 +84,8 @@ class Environment {
 
 // The methods cancel(id) and close() of an object whose work `worker` does.
 Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker);
-Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker);
+// `complete` as in start_promise.
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker, Environment::Complete complete);
 
 // A JavaScript error with the status' code and message; lib/native.ts makes it a DeepLabError.
 Napi::Error to_error(Napi::Env env, const Status& status);
