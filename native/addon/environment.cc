@@ -9,8 +9,14 @@ namespace {
 void run_task(napi_env env, napi_value, void*, void* data) {
   const std::unique_ptr<Gate::Task> task(static_cast<Gate::Task*>(data));
   if (env == nullptr) return;
-  const Napi::HandleScope scope(env);
-  (*task)(env);
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  try {
+    (*task)(env);
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated runs no more JavaScript, and its promises are nobody's any more.
+  }
+  napi_close_handle_scope(env, scope);
 }
 
 }  // namespace
