@@ -8,6 +8,10 @@
 namespace deeplab {
 
 void Worker::start(SetUp set_up, Done started, std::function<void()> tear_down) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    started_ = true;
+  }
   thread_ = std::thread(&Worker::thread_main, this, std::move(set_up), std::move(started), std::move(tear_down));
 }
 
@@ -51,6 +55,17 @@ void Worker::close(std::function<void()> closed) {
 }
 
 void Worker::stop() {
+  abandon();
+  if (thread_.joinable()) thread_.join();
+}
+
+// At the process's end, while another thread may be in stop(): does not join.
+void Worker::wait() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return finished_ || !started_; });
+}
+
+void Worker::abandon() {
   Entries abandoned;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -62,7 +77,6 @@ void Worker::stop() {
   }
   wake_cancelled_leases();
   for (const Entry& entry : abandoned) entry.done(error(Code::kClosed, name_, " was closed"));
-  if (thread_.joinable()) thread_.join();
 }
 
 void Worker::thread_main(SetUp set_up, const Done& started, const std::function<void()>& tear_down) {
@@ -76,6 +90,7 @@ void Worker::thread_main(SetUp set_up, const Done& started, const std::function<
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = finished_ = true;
+    changed_.notify_all();
     closed.swap(closed_);
   }
   for (const auto& callback : closed) callback();

@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/process_exit.h"
 #include "core/status.h"
 
 namespace deeplab {
@@ -73,6 +74,8 @@ class Worker {
   void serve();
   void begin(Entries::iterator entry);
   void finish(Entries::iterator entry);
+  void abandon();
+  void wait();
   void settle(Entries::iterator entry, const Status& status);
   template <typename Call>
   auto guarded(const Call& call) const -> decltype(call());
@@ -83,6 +86,7 @@ class Worker {
   Entries queue_;
   Entries under_way_;                  // changed by the thread alone
   std::atomic<bool> stopping_{false};  // what `set_up` looks at
+  bool started_ = false;
   bool closing_ = false;
   bool finished_ = false;
   std::vector<std::function<void()>> closed_;
@@ -90,6 +94,7 @@ class Worker {
   Status failed_;  // of the thread alone: ERR_DEVICE_FAILED once that has happened
 
   std::thread thread_;
+  const StopAtExit at_exit_{[this] { abandon(); }, [this] { wait(); }};
 };
 
 }  // namespace deeplab
