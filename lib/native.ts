@@ -2,6 +2,7 @@
 // exports, and turns its failures into DeepLabErrors that carry the caller's JavaScript stack.
 
 import path from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 
 /** Precisions that networks are computed in; which of them there are depends on the device. */
@@ -345,6 +346,8 @@ interface NativeAddon {
     path: string,
     tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
   ): Float32Array[];
+  /** Ends all work in the process, of every thread, without an answer, and waits for the addon's threads. */
+  stop(): void;
   /** `cudnn` as in NativeLoadOptions. */
   system(cudnn: string): NativeSystem;
 }
@@ -356,7 +359,10 @@ export function native(): NativeAddon {
   if (addon === undefined) {
     const root = path.join(__dirname, '..');
     try {
-      addon = withShortSpin(() => require('node-gyp-build')(root) as NativeAddon);
+      const loaded = withShortSpin(() => require('node-gyp-build')(root) as NativeAddon);
+      // exit() must not destroy what the addon's threads still use. Node runs no clean-up hooks of the main thread then.
+      if (isMainThread) process.once('exit', () => loaded.stop());
+      addon = loaded;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new DeepLabError(

@@ -13,6 +13,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_library.h"
 #include "core/memory.h"
+#include "core/process_exit.h"
 #include "core/threads.h"
 #include "graph/cost.h"
 #include "graph/deeplab.h"
@@ -152,6 +153,9 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// stop(): ends all work in the process, without an answer, and waits for its threads.
+void stop(const Napi::CallbackInfo&) { stop_for_exit(); }
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);  // deleted with the environment
@@ -165,6 +169,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
   exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
   exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");
+  exports["stop"] = Napi::Function::New<stop>(env, "stop");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   return exports;
 }

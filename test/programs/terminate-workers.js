@@ -37,7 +37,7 @@ async function reaches(steps, wanted) {
   }
 }
 
-async function endOne() {
+async function endOne(compute) {
   const wanted = Math.floor(random() * (lastStep + 1));
   const delay = random() < 0.5 ? 0 : random() * 20;
   const steps = new Int32Array(new SharedArrayBuffer(4));
@@ -46,9 +46,12 @@ async function endOne() {
   failure.catch(() => undefined);
   await Promise.race([reaches(steps, wanted), failure]);
   if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
+  const answer = compute();
   const begin = performance.now();
   await worker.terminate();
-  return performance.now() - begin;
+  const milliseconds = performance.now() - begin;
+  await answer;
+  return milliseconds;
 }
 
 async function main() {
@@ -62,35 +65,29 @@ async function main() {
   const memory = [];
   const milliseconds = [];
   let begun = 0;
+  let wrong = 0;
+  const compute = async () => {
+    if (!right.equals(await segment())) wrong++;
+  };
   const slot = async () => {
     while (begun < Number(count)) {
       begun++;
-      milliseconds.push(await endOne());
+      milliseconds.push(await endOne(compute));
       if (milliseconds.length % 10 === 0) memory.push(megabytes());
     }
   };
-  let ended = false;
-  let answers = 0;
-  const compute = async () => {
-    while (!ended) {
-      if (!right.equals(await segment())) throw new Error(`answer ${answers} is wrong`);
-      answers++;
-    }
-  };
-  const computing = compute();
   await Promise.all(Array.from({ length: atOnce }, slot));
-  ended = true;
-  await computing;
   const threads = deeplabThreads();
+  const filesMore = openFiles() - files;
   await own.close();
+  while (deeplabThreads() > 0) await new Promise((resolve) => setImmediate(resolve)); // the last one says so as it ends
   milliseconds.sort((a, b) => a - b);
   console.log(
     JSON.stringify({
       ended: milliseconds.length,
-      answers,
+      wrong,
       threads,
-      threadsAfterClose: deeplabThreads(),
-      filesMore: openFiles() - files,
+      filesMore,
       memory,
       medianMs: milliseconds[milliseconds.length >> 1],
       longestMs: milliseconds.at(-1),
