@@ -1,12 +1,12 @@
 // Ends worker_threads at random moments of a model's life while the main thread computes with the same model, and prints
-// as JSON what is left of them. Arguments: the library, a weights file, the seed, how many to end.
+// as JSON what is left of them. Arguments: the library, a weights file, the seed, how many to end, threads of each, and
+// whether the main thread computes: with, or without.
 
 const { readdirSync, readFileSync } = require('node:fs');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
 
-const [library, model, seed, count] = process.argv.slice(2);
-const { DeepLab } = require(library);
+const [library, model, seed, count, threads, company] = process.argv.slice(2);
 
 const atOnce = 3;
 const lastStep = 11; // of terminated-worker.js
@@ -41,7 +41,9 @@ async function endOne(compute) {
   const wanted = Math.floor(random() * (lastStep + 1));
   const delay = random() < 0.5 ? 0 : random() * 20;
   const steps = new Int32Array(new SharedArrayBuffer(4));
-  const worker = new Worker(path.join(__dirname, 'terminated-worker.js'), { workerData: { library, model, steps } });
+  const worker = new Worker(path.join(__dirname, 'terminated-worker.js'), {
+    workerData: { library, model, steps, threads: Number(threads) },
+  });
   const failure = new Promise((_, reject) => worker.once('error', reject));
   failure.catch(() => undefined);
   await Promise.race([reaches(steps, wanted), failure]);
@@ -54,21 +56,28 @@ async function endOne(compute) {
   return milliseconds;
 }
 
-async function main() {
+/** Somebody who computes with the same model all the while. */
+async function openCompany() {
+  const { DeepLab } = require(library);
   const own = await DeepLab.load(model, { device: 'cpu', precision: 'f32', threads: 1 });
   const data = new Uint8Array(65 * 65 * 3).map((_, i) => (i * 7) % 253);
   const image = { data, width: 65, height: 65, channels: 3 };
   const segment = async () => Buffer.from((await own.segment(image, { logits: true })).logits.data.buffer);
   const right = await segment();
-
-  const files = openFiles();
-  const memory = [];
-  const milliseconds = [];
-  let begun = 0;
   let wrong = 0;
   const compute = async () => {
     if (!right.equals(await segment())) wrong++;
   };
+  return { compute, wrong: () => wrong, close: () => own.close() };
+}
+
+async function main() {
+  const none = { compute: async () => undefined, wrong: () => 0, close: async () => undefined };
+  const { compute, wrong, close } = company === 'with' ? await openCompany() : none;
+  const files = openFiles();
+  const memory = [];
+  const milliseconds = [];
+  let begun = 0;
   const slot = async () => {
     while (begun < Number(count)) {
       begun++;
@@ -77,16 +86,16 @@ async function main() {
     }
   };
   await Promise.all(Array.from({ length: atOnce }, slot));
-  const threads = deeplabThreads();
+  const threadsAfter = deeplabThreads();
   const filesMore = openFiles() - files;
-  await own.close();
+  await close();
   while (deeplabThreads() > 0) await new Promise((resolve) => setImmediate(resolve)); // the last one says so as it ends
   milliseconds.sort((a, b) => a - b);
   console.log(
     JSON.stringify({
       ended: milliseconds.length,
-      wrong,
-      threads,
+      wrong: wrong(),
+      threads: threadsAfter,
       filesMore,
       memory,
       medianMs: milliseconds[milliseconds.length >> 1],

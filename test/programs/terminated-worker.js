@@ -11,7 +11,7 @@ const step = (number) => {
 async function main() {
   step(1);
   const { DeepLab, DenseCrf } = require(workerData.library);
-  const options = { device: 'cpu', precision: 'f32', threads: 1 };
+  const options = { device: 'cpu', precision: 'f32', threads: workerData.threads };
   const image = { data: new Uint8Array(65 * 65 * 3).map((_, i) => i % 251), width: 65, height: 65, channels: 3 };
   const unary = { probabilities: new Float32Array(2 * 65 * 65).fill(0.5) };
   for (;;) {
@@ -25,7 +25,7 @@ async function main() {
     step(5);
     await segmenting;
     step(6);
-    const building = DenseCrf.create(image, { threads: 1 });
+    const building = DenseCrf.create(image, { device: 'cpu', threads: workerData.threads });
     step(7);
     const crf = await building;
     step(8);
