@@ -27,8 +27,7 @@ async function begin([library, model, what, side, milliseconds], now) {
     work = crf.infer({ probabilities }, { iterations: 1000 });
   } else {
     const loaded = await DeepLab.load(model, options);
-    await loaded.segment(image);
-    work = Promise.all([loaded.segment(image), loaded.segment(image)]);
+    work = Promise.all([1, 2, 3, 4].map(() => loaded.segment(image)));
   }
   work.then(
     () => writeSync(1, 'too late '),
