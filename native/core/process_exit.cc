@@ -1,5 +1,6 @@
 #include "core/process_exit.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <set>
@@ -10,7 +11,6 @@ namespace {
 struct Guards {
   std::mutex mutex;
   std::set<const StopAtExit*> threads;
-  int expectations = 0;
 };
 
 Guards& guards() {
@@ -43,9 +43,9 @@ void stop_for_exit() {
 void expect_exit() {
   // A few networks, and oneDNN has constructed what it has; each call takes memory until the end.
   constexpr int kMostExpectations = 1000;
-  Guards& all = guards();
-  const std::lock_guard<std::mutex> lock(all.mutex);
-  if (all.expectations++ < kMostExpectations) std::atexit(stop_for_exit);
+  // No mutex: a thread that is waited for calls this.
+  static std::atomic<int> expectations{0};
+  if (expectations.fetch_add(1) < kMostExpectations) std::atexit(stop_for_exit);
 }
 
 }  // namespace deeplab
