@@ -8,6 +8,7 @@ import { maxClasses } from './compatibility';
 import { type CrfOptions, type CrfParameters, crfRules, defaultCrf } from './crf-options';
 import { type Device, deviceRule } from './device';
 import { invalidArgument } from './errors';
+import { closeWhenForgotten } from './finalization';
 import { checkPixelLimit, decodeImage, type ImageInput, type ImageSize, pixelLimitRule } from './image';
 import { type CloseOptions, closeRules, Lifetime } from './lifetime';
 import { type NativeCrf, type NativeCrfResult, type NativeUnary, native } from './native';
@@ -135,6 +136,7 @@ export class DenseCrf {
     this.#terms = terms;
     this.#inference = { iterations, tolerance };
     this.#lifetime = new Lifetime('CRF', built);
+    closeWhenForgotten(this, built);
   }
 
   /**

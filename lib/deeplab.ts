@@ -5,6 +5,7 @@
 import { awaitNative, awaitRequest, cancellable } from './abort';
 import { Admission, readQueueLimit, type Ticket } from './admission';
 import { type CrfParameters, crfOptionsOf } from './crf-options';
+import { closeWhenForgotten } from './finalization';
 import { decodeImage, type ImageInput } from './image';
 import { type CloseOptions, closeRules, Lifetime } from './lifetime';
 import { type LoadOptions, loadRules, readLoadOptions } from './load-options';
@@ -82,6 +83,7 @@ export class DeepLab {
     this.#info = info;
     this.#lifetime = new Lifetime('model', loaded);
     this.#admission = admission;
+    closeWhenForgotten(this, loaded);
   }
 
   /**

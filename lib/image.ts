@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import { types } from 'node:util';
 import sharp, { type Sharp } from 'sharp';
+import { copyBytes } from './copies';
 import { DeepLabError, invalidArgument } from './errors';
 import type { OptionRule } from './options';
 
@@ -70,7 +71,8 @@ export function checkPixelLimit(
 
 function decode(input: ImageInput, limit: number | false): Promise<RawImage> | RawImage {
   if (typeof input === 'string') return decodeFile(input, limit);
-  if (types.isUint8Array(input)) return decodeBytes(input, limit);
+  // A copy, since libvips reads it on another thread, later.
+  if (types.isUint8Array(input)) return decodeBytes(copyBytes('input', input), limit);
   // rotate() without an angle is autoOrient(), which older copies of sharp do not have under that name.
   if (isSharp(input)) return pixels(input.clone().rotate(), limit);
   if (typeof input === 'object' && input !== null && 'data' in input) return checkRawImage(input);
@@ -136,7 +138,9 @@ function checkRawImage({ data, width, height, channels }: RawImage): RawImage {
     throw invalidArgument('data.length', `${length} (${width}x${height}x${channels})`, data.length);
   }
   // A copy, since the overlay may be drawn long after the caller has put the next frame into the same buffer.
-  return { data: Uint8Array.prototype.slice.call(data), width, height, channels };
+  const copy = copyBytes('data', data);
+  if (copy.length !== length) throw invalidArgument('data.length', String(length), copy.length);
+  return { data: copy, width, height, channels };
 }
 
 function tooLarge(what: string, limit: number | false, cause?: unknown): DeepLabError {

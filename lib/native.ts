@@ -1,6 +1,7 @@
 // The door to the native addon: the only file that touches the .node binary, which lib/binary.ts finds. It loads it, types
 // what it exports, and turns its failures into DeepLabErrors that carry the caller's JavaScript stack.
 
+import { isMainThread } from 'node:worker_threads';
 import { findBinary, notLoaded } from './binary';
 import { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 
@@ -383,6 +384,8 @@ interface NativeAddon {
     path: string,
     tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
   ): Float32Array[];
+  /** Ends all work in the process, of every thread, without an answer, and waits for the addon's threads. */
+  stop(): void;
   /** `cudnn` as in NativeLoadOptions. With `cuda` false, nothing of CUDA is looked for, and none is reported. */
   system(cudnn: string, cuda?: boolean): NativeSystem;
   /** Where deeplab_cuda.so is looked for after beside the addon; empty: nowhere. */
@@ -398,6 +401,8 @@ export function native(): NativeAddon {
     try {
       const loaded = withShortSpin(() => require(file) as NativeAddon);
       loaded.setCudaLibrary(cudaLibrary);
+      // exit() must not destroy what the addon's threads still use. Node runs no clean-up hooks of the main thread then.
+      if (isMainThread) process.once('exit', () => loaded.stop());
       addon = loaded;
     } catch (cause) {
       throw notLoaded(cause, file);

@@ -9,6 +9,7 @@ import {
   compatibilityOf,
   readCompatibility,
 } from './compatibility';
+import { copyFloats } from './copies';
 import { invalidArgument } from './errors';
 import type { NativePairwise } from './native';
 import { checkOptions, integerRule, type OptionRule, oneOfRule } from './options';
@@ -127,7 +128,12 @@ function readTerm(term: PairwiseTerm, path: string): CheckedTerm {
     case 'features': {
       checkOptions(term, featuresRules, path);
       const { native, form } = checked(term, path, []);
-      return { native: { ...native, features: term.features.slice() }, form, dimensions: term.dimensions, path };
+      return {
+        native: { ...native, features: copyFloats(`${path}.features`, term.features) },
+        form,
+        dimensions: term.dimensions,
+        path,
+      };
     }
     default:
       throw typeof term === 'object' && term !== null

@@ -3,6 +3,7 @@
 
 import { types } from 'node:util';
 import { maxClasses } from './compatibility';
+import { copyBytes, copyFloats } from './copies';
 import { invalidArgument } from './errors';
 import type { NativeUnary } from './native';
 import { checkOptions, integerRule, type OptionRule } from './options';
@@ -117,13 +118,11 @@ function parts<D extends Float32Array | Uint8Array>(
 /** A unary that was read without complaint, with data of its own, which nobody changes. */
 export function copyUnary(unary: UnaryInput): UnaryInput {
   if ('labels' in unary) {
-    // Not labels.slice(): that of a Buffer copies nothing.
-    return { ...unary, labels: copied(unary.labels, (data) => Uint8Array.prototype.slice.call(data)) };
+    return { ...unary, labels: copied(unary.labels, (data) => copyBytes('labels', data)) };
   }
-  const slice = (data: Float32Array) => data.slice();
   return 'probabilities' in unary
-    ? { probabilities: copied(unary.probabilities, slice) }
-    : { unary: copied(unary.unary, slice) };
+    ? { probabilities: copied(unary.probabilities, (data) => copyFloats('probabilities', data)) }
+    : { unary: copied(unary.unary, (data) => copyFloats('unary', data)) };
 }
 
 function copied<D extends Float32Array | Uint8Array>(data: D | Tensor<D>, copy: (data: D) => D): D | Tensor<D> {

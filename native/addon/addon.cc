@@ -13,6 +13,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_library.h"
 #include "core/memory.h"
+#include "core/process_exit.h"
 #include "core/threads.h"
 #include "graph/cost.h"
 #include "graph/deeplab.h"
@@ -160,6 +161,9 @@ Napi::Value describe_system(const Napi::CallbackInfo& info) {
 // setCudaLibrary(path)
 void set_cuda_library_path(const Napi::CallbackInfo& info) { set_cuda_library(string_argument(info[0], "path")); }
 
+// stop(): ends all work in the process, without an answer, and waits for its threads.
+void stop(const Napi::CallbackInfo&) { stop_for_exit(); }
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);  // deleted with the environment
@@ -173,6 +177,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
   exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
   exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");
+  exports["stop"] = Napi::Function::New<stop>(env, "stop");
   exports["system"] = Napi::Function::New<describe_system>(env, "system");
   exports["setCudaLibrary"] = Napi::Function::New<set_cuda_library_path>(env, "setCudaLibrary");
   return exports;

@@ -110,12 +110,15 @@ namespace {
 template <typename Array>
 Array array_argument(const Napi::Value& value, const char* name, int64_t elements, napi_typedarray_type type,
                      const char* type_name) {
-  const bool matches = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type;
-  if (!matches || (elements >= 0 && static_cast<int64_t>(value.As<Array>().ElementLength()) != elements)) {
+  const auto fail = [&] {
     const std::string size = elements < 0 ? "" : " of " + std::to_string(elements) + " elements";
-    throw wrong_argument(value.Env(), name, type_name + size);
-  }
-  return value.As<Array>();
+    return wrong_argument(value.Env(), name, type_name + size);
+  };
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) throw fail();
+  // Looked at once: another thread can make a shared array grow.
+  const auto array = value.As<Array>();
+  if (elements >= 0 && static_cast<int64_t>(array.ElementLength()) != elements) throw fail();
+  return array;
 }
 
 }  // namespace

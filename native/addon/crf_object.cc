@@ -91,8 +91,11 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
 
   Environment& environment = Environment::of(env);
   const Napi::Object object = environment.crf_class.New({});
-  auto pending = environment.start_promise(env, object, object);
   CrfObject* crf = Unwrap(object);
+  const auto tell_memory = [crf](Napi::Object object) {
+    crf->external_memory_.set(object.Env(), crf->session_->host_bytes());
+  };
+  auto pending = environment.start_promise(env, object, object, tell_memory);
   crf->session_ = std::make_unique<CrfSession>(std::move(options), std::move(pending.settle));
   crf->workers_ = environment.workers;
   environment.workers->insert(&crf->session_->worker());
@@ -104,6 +107,7 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
 
 // A pending request keeps its CRF alive, so the session is idle and stops at once.
 CrfObject::~CrfObject() {
+  external_memory_.set(Env(), 0);
   if (session_ != nullptr) workers_->erase(&session_->worker());
 }
 
@@ -159,7 +163,8 @@ Napi::Value CrfObject::abort(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value CrfObject::close(const Napi::CallbackInfo& info) {
-  return close_worker(info, session(info.Env()).worker());
+  const auto tell_memory = [this](Napi::Object object) { external_memory_.set(object.Env(), 0); };
+  return close_worker(info, session(info.Env()).worker(), tell_memory);
 }
 
 }  // namespace deeplab

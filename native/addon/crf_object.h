@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "addon/environment.h"
+#include "addon/external_memory.h"
 #include "session/crf_session.h"
 
 namespace deeplab {
@@ -34,6 +35,7 @@ class CrfObject : public Napi::ObjectWrap<CrfObject> {
 
   std::shared_ptr<Environment::Workers> workers_;  // where the session's is listed
   std::unique_ptr<CrfSession> session_;
+  ExternalMemory external_memory_;
   uint64_t next_id_ = 1;
 };
 

@@ -9,8 +9,14 @@ namespace {
 void run_task(napi_env env, napi_value, void*, void* data) {
   const std::unique_ptr<Gate::Task> task(static_cast<Gate::Task*>(data));
   if (env == nullptr) return;
-  const Napi::HandleScope scope(env);
-  (*task)(env);
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  try {
+    (*task)(env);
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated runs no more JavaScript, and its promises are nobody's any more.
+  }
+  napi_close_handle_scope(env, scope);
 }
 
 }  // namespace
@@ -100,10 +106,10 @@ Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker) {
   return info.Env().Undefined();
 }
 
-Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker) {
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker, Environment::Complete complete) {
   const Napi::Env env = info.Env();
   const Napi::Object nothing = Napi::Object::New(env);
-  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>());
+  auto pending = Environment::of(env).start_promise(env, nothing, info.This().As<Napi::Object>(), std::move(complete));
   worker.close([settle = std::move(pending.settle)] { settle(Status()); });
   return pending.promise;
 }

@@ -84,7 +84,8 @@ class Environment {
 
 // The methods cancel(id), close() and abort() of an object whose work `worker` does.
 Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker);
-Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker);
+// `complete` as in start_promise.
+Napi::Value close_worker(const Napi::CallbackInfo& info, Worker& worker, Environment::Complete complete);
 Napi::Value abort_worker(const Napi::CallbackInfo& info, Worker& worker);
 
 // A JavaScript error with the status' code and message; lib/native.ts makes it a DeepLabError.

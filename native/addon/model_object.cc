@@ -122,8 +122,8 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
   SessionOptions options = session_options(info);
   const Napi::Object object = environment.model_class.New({});
-  auto pending = environment.start_promise(info.Env(), object, object);
   ModelObject* model = Unwrap(object);
+  auto pending = environment.start_promise(info.Env(), object, object, model->tell_memory());
   model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
   model->workers_ = environment.workers;
   environment.workers->insert(&model->session_->worker());
@@ -135,7 +135,12 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
 
 // A pending request keeps its model alive, so the session is idle and stops at once.
 ModelObject::~ModelObject() {
+  external_memory_.set(Env(), 0);
   if (session_ != nullptr) workers_->erase(&session_->worker());
+}
+
+Environment::Complete ModelObject::tell_memory() {
+  return [this](Napi::Object object) { external_memory_.set(object.Env(), session_->memory_bytes()); };
 }
 
 Session& ModelObject::session(Napi::Env env) const {
@@ -180,11 +185,12 @@ Napi::Value ModelObject::segment(const Napi::CallbackInfo& info) {
   request.pixels.assign(pixels, pixels + request.image.elements());
   request.id = next_id_++;
   const auto times = std::make_shared<TaskTimes>();
-  const auto set_times = [times](Napi::Object result) {
+  const auto complete = [this, times](Napi::Object result) {
     result["queuedMs"] = times->queued_ms;
     result["computedMs"] = times->computed_ms;
+    external_memory_.set(result.Env(), session_->memory_bytes());
   };
-  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>(), set_times);
+  auto started = Environment::of(env).start_request(env, request.id, result, info.This().As<Napi::Object>(), complete);
   request.done = [times, settle = std::move(started.settle)](const Status& status, const TaskTimes& taken) {
     *times = taken;
     settle(status);
@@ -222,7 +228,7 @@ Napi::Value ModelObject::stats(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelObject::close(const Napi::CallbackInfo& info) {
-  return close_worker(info, session(info.Env()).worker());
+  return close_worker(info, session(info.Env()).worker(), tell_memory());
 }
 
 }  // namespace deeplab

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "addon/environment.h"
+#include "addon/external_memory.h"
 #include "session/session.h"
 
 namespace deeplab {
@@ -29,9 +30,12 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 
   // Throws where JavaScript has constructed an object without loading a model.
   Session& session(Napi::Env env) const;
+  // Tells V8 what the session holds; called when a promise is settled, which keeps this object.
+  Environment::Complete tell_memory();
 
   std::shared_ptr<Environment::Workers> workers_;  // where the session's is listed
   std::unique_ptr<Session> session_;
+  ExternalMemory external_memory_;
   uint64_t next_id_ = 1;
 };
 

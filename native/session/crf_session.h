@@ -36,6 +36,8 @@ class CrfSession {
   const Shape& image() const { return image_; }
   // These only after `built` was called with success; constant from then on.
   size_t lattice_bytes() const { return lattice_bytes_; }
+  // Of these, those in the process's own memory.
+  size_t host_bytes() const { return device() == "cpu" ? lattice_bytes_ : 0; }
   const std::vector<int64_t>& vertices() const { return vertices_; }
   std::string device() const { return backend_->device(); }
   size_t inference_bytes(int64_t classes, bool marginals) const;

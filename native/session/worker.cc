@@ -23,6 +23,10 @@ double milliseconds(std::chrono::steady_clock::duration time) {
 }  // namespace
 
 void Worker::start(SetUp set_up, Done started, std::function<void()> tear_down) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    started_ = true;
+  }
   thread_ = std::thread(&Worker::thread_main, this, std::move(set_up), std::move(started), std::move(tear_down));
 }
 
@@ -75,6 +79,17 @@ void Worker::close(std::function<void()> closed) {
   closed();
 }
 
+void Worker::stop() {
+  abort();
+  if (thread_.joinable()) thread_.join();
+}
+
+// At the process's end, while another thread may be in stop(): does not join.
+void Worker::wait() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return finished_ || !started_; });
+}
+
 void Worker::abort() {
   Entries abandoned;
   {
@@ -87,11 +102,6 @@ void Worker::abort() {
   }
   wake_cancelled_leases();
   abort_entries(abandoned, error(Code::kClosed, name_, " was closed"));
-}
-
-void Worker::stop() {
-  abort();
-  if (thread_.joinable()) thread_.join();
 }
 
 WorkerStats Worker::stats() const {
@@ -119,6 +129,7 @@ void Worker::thread_main(SetUp set_up, const Done& started, const std::function<
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = finished_ = true;
+    changed_.notify_all();
     closed.swap(closed_);
     for (Entries& queue : queues_) late.splice(late.end(), queue);
   }

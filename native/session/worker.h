@@ -22,6 +22,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/process_exit.h"
 #include "core/status.h"
 
 namespace deeplab {
@@ -149,8 +150,8 @@ class Worker {
   void begin(Run& run);
   void finish(Runs::iterator run);
   void settle(Runs::iterator run, const Status& status);
-  Entries cancel_all();  // with the mutex held
-  bool idle() const;     // nothing waits; with the mutex held
+  bool idle() const;  // nothing waits; with the mutex held
+  void wait();
   void abort_entries(const Entries& entries, const Status& status) const;
   template <typename Call>
   auto guarded(const Call& call) const -> decltype(call());
@@ -162,6 +163,7 @@ class Worker {
   std::array<Entries, 2> queues_;  // by priority
   Runs under_way_;                 // changed by the thread alone
   std::map<size_t, uint64_t> batches_;
+  bool started_ = false;
   bool closing_ = false;
   bool finished_ = false;
   std::atomic<bool> set_up_cancelled_{false};
@@ -170,6 +172,7 @@ class Worker {
   Status failed_;  // of the thread alone: ERR_DEVICE_FAILED once that has happened
 
   std::thread thread_;
+  const StopAtExit at_exit_{[this] { abort(); }, [this] { wait(); }};
 };
 
 }  // namespace deeplab

@@ -10,6 +10,9 @@
 #include <future>
 #include <new>
 
+#include "core/process_exit.h"
+#include "core/threads.h"
+
 namespace deeplab {
 namespace {
 
@@ -374,6 +377,71 @@ void a_worker_that_cannot_be_set_up_takes_no_jobs() {
   EXPECT((log.events() == Events{"ERR_INVALID_WEIGHTS", "torn down", "closed", "ERR_CLOSED"}));
 }
 
+void stop_ends_setting_up() {
+  Log log;
+  Worker worker("the desk");
+  const auto set_up = [&log](const std::atomic<bool>& cancelled) {
+    log.add("set up");
+    while (!cancelled) std::this_thread::yield();
+    return error(Code::kAborted, "aborted");
+  };
+  worker.start(
+      set_up, [&log](const Status& status) { log.add(code_name(status.code())); }, [] {});
+  log.wait_for("set up");
+  worker.stop();
+  EXPECT((log.events() == Events{"set up", "ERR_ABORTED"}));
+}
+
+void stop_ends_waiting_for_cores_that_another_has() {
+  const std::atomic<bool> never{false};
+  const CoreLease all(available_cores(), never);
+  EXPECT(all.held());
+  Log log;
+  Worker waiting("the desk"), behind("the desk");
+  const auto set_up = [&log](const std::atomic<bool>& cancelled) {
+    log.add("set up");
+    const CoreLease cores(1, cancelled);
+    EXPECT(!cores.held());
+    return error(Code::kAborted, "aborted");
+  };
+  for (Worker* worker : {&waiting, &behind}) {
+    worker->start(
+        set_up, [&log](const Status& status) { log.add(code_name(status.code())); }, [] {});
+  }
+  log.wait_for("set up");
+  waiting.stop();
+  EXPECT(log.has("ERR_ABORTED"));
+  behind.stop();
+}
+
+void who_gives_up_waiting_holds_up_nobody() {
+  const std::atomic<bool> never{false}, given_up{true};
+  const CoreLease none(available_cores(), given_up);
+  EXPECT(!none.held());
+  const CoreLease all(available_cores(), never);
+  EXPECT(all.held());
+}
+
+void the_end_of_the_process_ends_jobs_and_set_ups() {
+  Log log;
+  Worker busy("the desk"), setting_up("the desk"), never_started("the desk"), stopped("the desk");
+  const auto until_cancelled = [&log](const std::atomic<bool>& cancelled) {
+    log.add("begun");
+    while (!cancelled) std::this_thread::yield();
+    return error(Code::kAborted, "aborted");
+  };
+  busy.start([](const std::atomic<bool>&) { return Status(); }, [](const Status&) {}, [] {});
+  submit(busy, 1, until_cancelled, [&log](const Status&) { log.add("1 done"); });
+  log.wait_for("begun");
+  submit(busy, 2, until_cancelled, [&log](const Status& status) { log.add(code_name(status.code())); });
+  setting_up.start(
+      until_cancelled, [&log](const Status&) { log.add("not set up"); }, [] {});
+  stopped.start([](const std::atomic<bool>&) { return Status(); }, [](const Status&) {}, [] {});
+  stopped.stop();
+  stop_for_exit();
+  EXPECT(log.has("1 done") && log.has("ERR_CLOSED") && log.has("not set up"));
+}
+
 // Jobs of all kinds, cancelled or not: each is done once, and what was started is waited for once.
 void nothing_is_lost_or_done_twice(uint32_t seed) {
   constexpr uint64_t kJobs = 2000;
@@ -617,6 +685,10 @@ int main() {
   RUN(close_drains_what_is_under_way_and_what_waits);
   RUN(stop_waits_for_what_is_under_way_and_drops_what_waits);
   RUN(a_worker_that_cannot_be_set_up_takes_no_jobs);
+  RUN(stop_ends_setting_up);
+  RUN(stop_ends_waiting_for_cores_that_another_has);
+  RUN(who_gives_up_waiting_holds_up_nobody);
+  RUN(the_end_of_the_process_ends_jobs_and_set_ups);
   for (uint32_t seed = 1; seed <= 20; ++seed) nothing_is_lost_or_done_twice(seed);
   std::puts("nothing_is_lost_or_done_twice");
   RUN(tasks_that_fit_ride_together_in_the_order_of_their_submission);

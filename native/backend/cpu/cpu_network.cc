@@ -8,6 +8,7 @@
 #include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/loops.h"
 #include "backend/cpu/winograd.h"
+#include "core/process_exit.h"
 #include "core/threads.h"
 #include "graph/memory_plan.h"
 #include "graph/shapes.h"
@@ -199,6 +200,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
   const LayerCompiler compiler{*file_, *weights_, options_};
   for (size_t id = 0; id < graph.nodes.size(); ++id) {
     if (cancelled.load(std::memory_order_relaxed)) return compilation_aborted();
+    expect_exit();  // oneDNN constructs static objects as it meets new kinds of layers
     const Node& node = graph.nodes[id];
     try {
       auto step = std::visit(CompileStep{compiler, *shapes, node, (*shapes)[id]}, node.op);

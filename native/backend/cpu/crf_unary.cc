@@ -72,7 +72,8 @@ int64_t write_probabilities(const CrfUnary& unary, int64_t points, int64_t first
   return first + count;
 }
 
-Status write_label_energies(const CrfUnary& unary, int64_t width, int64_t points, float* rows) {
+Status write_label_energies(const CrfUnary& unary, int64_t width, int64_t points, float* rows,
+                            const std::atomic<bool>& cancelled) {
   // A row for each label, so that a point's is a copy. Krähenbühl's own example of annotations does the same.
   const int64_t stride = row_stride(unary.classes);
   constexpr int kLabels = 256;
@@ -86,26 +87,31 @@ Status write_label_energies(const CrfUnary& unary, int64_t width, int64_t points
   std::atomic<int64_t> bad{points};
   constexpr int64_t kBlock = 4096;
   parallel_for((points + kBlock - 1) / kBlock, [&](int64_t block) {
+    if (cancelled.load(std::memory_order_relaxed)) return;
     for (int64_t i = block * kBlock; i < std::min((block + 1) * kBlock, points); ++i) {
       const int label = unary.labels[i];
       std::copy_n(table.data() + label * stride, stride, rows + i * stride);
       if (label >= unary.classes && label != unary.unknown) keep_least(bad, i);
     }
   });
+  if (cancelled) return error(Code::kAborted, "the inference was aborted");
   return bad == points ? Status() : bad_unary(unary, width, points, bad);
 }
 
 }  // namespace
 
-Status write_unary(const CrfUnary& unary, int64_t width, int64_t points, float* rows) {
-  if (unary.kind == CrfUnary::Kind::kLabels) return write_label_energies(unary, width, points, rows);
+Status write_unary(const CrfUnary& unary, int64_t width, int64_t points, float* rows,
+                   const std::atomic<bool>& cancelled) {
+  if (unary.kind == CrfUnary::Kind::kLabels) return write_label_energies(unary, width, points, rows, cancelled);
   const auto write = unary.kind == CrfUnary::Kind::kProbabilities ? write_probabilities : write_energies;
   std::atomic<int64_t> bad{points};
   parallel_for((points + kLanes - 1) / kLanes, [&](int64_t block) {
+    if (cancelled.load(std::memory_order_relaxed)) return;
     const int64_t first = block * kLanes, count = std::min(kLanes, points - first);
     const int64_t found = write(unary, points, first, count, rows);
     if (found != first + count) keep_least(bad, found);
   });
+  if (cancelled) return error(Code::kAborted, "the inference was aborted");
   return bad == points ? Status() : bad_unary(unary, width, points, bad);
 }
 

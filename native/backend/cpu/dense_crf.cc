@@ -19,9 +19,10 @@ constexpr int64_t kBlock = 4096;
 
 // What an inference works on, and where it stands.
 struct MeanField {
-  explicit MeanField(int threads) : team(threads) {}
+  MeanField(int threads, const std::atomic<bool>& cancelled) : team(threads), cancelled(cancelled) {}
 
   Team team;
+  const std::atomic<bool>& cancelled;
   MeanFieldStep step;
   int64_t points = 0;
   std::vector<FilteredTerm> terms;
@@ -35,6 +36,15 @@ struct MeanField {
   bool aborted = false;
 };
 
+// Work of the team that is given up once that is wanted: parts are then left undone, and what they would have written
+// is not to be read.
+template <typename Body>
+void share(MeanField& field, int64_t parts, const Body& body) {
+  field.team.share(parts, [&](int64_t part) {
+    if (!field.cancelled.load(std::memory_order_relaxed)) body(part);
+  });
+}
+
 // Marginals `to` from the filtered marginals `from`; the first ones are from none.
 void update(MeanField& field, const float* from, float* to, std::vector<FreeEnergy>& energies) {
   MeanFieldStep step = field.step;
@@ -42,7 +52,7 @@ void update(MeanField& field, const float* from, float* to, std::vector<FreeEner
   step.term_count = from == nullptr ? 0 : field.terms.size();
   step.marginals = from;
   step.updated = to;
-  field.team.share((field.points + kBlock - 1) / kBlock, [&](int64_t block) {
+  share(field, (field.points + kBlock - 1) / kBlock, [&](int64_t block) {
     FreeEnergy* energy = field.measures ? &energies[block] : nullptr;
     if (energy != nullptr) *energy = FreeEnergy();
     mean_field_update(step, block * kBlock, std::min((block + 1) * kBlock, field.points), energy);
@@ -50,15 +60,17 @@ void update(MeanField& field, const float* from, float* to, std::vector<FreeEner
 }
 
 void filter(MeanField& field, const float* marginals) {
-  const int64_t parts = field.team.parts(), terms = static_cast<int64_t>(field.terms.size()),
-                stride = field.step.stride;
+  // A part is a few milliseconds at most, for `cancelled` to be heeded in time.
+  constexpr int64_t kPointsOfPart = 1 << 15;
+  const int64_t parts = std::max(field.team.parts(), field.points / kPointsOfPart),
+                terms = static_cast<int64_t>(field.terms.size()), stride = field.step.stride;
   int axes = 0;
   for (const FilteredTerm& term : field.terms) axes = std::max(axes, term.lattice->dimensions + 1);
-  field.team.share(terms * parts, [&](int64_t i) {
+  share(field, terms * parts, [&](int64_t i) {
     splat_part(*field.terms[i / parts].lattice, i % parts, parts, marginals, stride, field.values[i / parts].data());
   });
   for (int axis = 0; axis < axes; ++axis) {
-    field.team.share(terms * parts, [&](int64_t i) {
+    share(field, terms * parts, [&](int64_t i) {
       const Lattice& lattice = *field.terms[i / parts].lattice;
       if (axis <= lattice.dimensions)
         blur_part(lattice, axis, i % parts, parts, field.values[i / parts].data(), stride);
@@ -80,7 +92,7 @@ void write(MeanField& field, const CrfOutput& output) {
       for (int64_t i = begin; i < end; ++i) output.marginals[c * field.points + i] = marginals[i * stride + c];
     }
   };
-  field.team.share((field.points + kBlock - 1) / kBlock, [&](int64_t block) {
+  share(field, (field.points + kBlock - 1) / kBlock, [&](int64_t block) {
     const int64_t end = std::min((block + 1) * kBlock, field.points);
     for (int64_t i = block * kBlock; i < end; i += kRun) write_run(i, std::min(i + kRun, end));
   });
@@ -94,8 +106,7 @@ double kl_divergence(const std::vector<FreeEnergy>& made, const std::vector<Free
 }
 
 // Every member walks through the same iterations. What member 0 decides, the others read after the next barrier.
-void infer(MeanField& field, int member, const CrfInference& inference, const CrfOutput& output,
-           const std::atomic<bool>& cancelled) {
+void infer(MeanField& field, int member, const CrfInference& inference, const CrfOutput& output) {
   const double tolerance = inference.tolerance * static_cast<double>(field.points);
   double divergence = 0;
   update(field, nullptr, field.marginals[0].data(), field.energies[0]);
@@ -106,7 +117,7 @@ void infer(MeanField& field, int member, const CrfInference& inference, const Cr
     const bool last = iteration == inference.iterations;
     if (member == 0 && !field.done) {
       field.result = current;
-      field.aborted = cancelled.load(std::memory_order_relaxed);
+      field.aborted = field.cancelled.load(std::memory_order_relaxed);
       field.done = field.aborted || (last && !field.measures);
     }
     field.team.barrier();
@@ -169,7 +180,7 @@ Status DenseCrf::infer(CrfUnary unary, const CrfInference& inference, const CrfO
   const size_t floats = points_ * row_stride(unary.classes);
   DEEPLAB_RETURN_IF_ERROR(check_memory(floats * sizeof(float), "the CRF's unary potentials"));
   DEEPLAB_RETURN_IF_ERROR(rows.allocate(floats));
-  DEEPLAB_RETURN_IF_ERROR(write_unary(unary, width_, points_, rows.data()));
+  DEEPLAB_RETURN_IF_ERROR(write_unary(unary, width_, points_, rows.data(), cancelled));
   unary.values.free();
   unary.labels.free();
   return infer_rows(rows.data(), unary.classes, inference, output, cancelled);
@@ -193,7 +204,7 @@ FilteredTerm DenseCrf::filtered_term(const Term& term, CompatibilityKind kind, i
 
 Status DenseCrf::infer_rows(const float* unary, int64_t classes, const CrfInference& inference, const CrfOutput& output,
                             const std::atomic<bool>& cancelled) const {
-  MeanField field(threads_);
+  MeanField field(threads_, cancelled);
   field.measures = inference.tolerance > 0 || output.kl_divergence != nullptr;
   field.points = points_;
   const int64_t stride = row_stride(classes);
@@ -218,8 +229,8 @@ Status DenseCrf::infer_rows(const float* unary, int64_t classes, const CrfInfere
     DEEPLAB_RETURN_IF_ERROR(field.marginals[i].allocate(points_ * stride));
     field.energies[i].resize((points_ + kBlock - 1) / kBlock);
   }
-  field.team.run([&](int member) { deeplab::infer(field, member, inference, output, cancelled); });
-  return field.aborted ? error(Code::kAborted, "the inference was aborted") : Status();
+  field.team.run([&](int member) { deeplab::infer(field, member, inference, output); });
+  return field.aborted || cancelled ? error(Code::kAborted, "the inference was aborted") : Status();
 }
 
 }  // namespace deeplab
