@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <mutex>
+
 #include "backend/cpu/compiled_network.h"
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/dense_crf.h"
@@ -203,6 +205,7 @@ Result<CompiledNetwork> CpuNetwork::compile_steps(const Graph& graph, const Shap
     expect_exit();  // oneDNN constructs static objects as it meets new kinds of layers
     const Node& node = graph.nodes[id];
     try {
+      const std::lock_guard<std::mutex> lock(onednn::creation_mutex());
       auto step = std::visit(CompileStep{compiler, *shapes, node, (*shapes)[id]}, node.op);
       if (!step.ok()) return step.status();
       bytes.scratch[id] = step->scratch_bytes;

@@ -31,6 +31,11 @@ const dnnl::engine& engine() {
   return instance;
 }
 
+std::mutex& creation_mutex() {
+  static std::mutex* const instance = new std::mutex();  // never destroyed: threads may outlive static destructors
+  return *instance;
+}
+
 dnnl::convolution_forward::primitive_desc describe_convolution(const ConvolutionSpec& spec) {
   dnnl::primitive_attr attributes = user_scratchpad();
   dnnl::post_ops operations;

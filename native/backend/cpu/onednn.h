@@ -3,6 +3,7 @@
 #pragma once
 
 #include <dnnl.hpp>
+#include <mutex>
 #include <string>
 
 #include "backend/backend.h"
@@ -14,6 +15,10 @@ using dnnl::memory;
 
 // The engine is the whole CPU; there is one for the process.
 const dnnl::engine& engine();
+
+// To be held by who creates primitives. oneDNN 2.6 makes wrong code now and then, and keeps it, where two threads create
+// them in different precisions at once (test/concurrency.test.ts); running them is safe.
+std::mutex& creation_mutex();
 
 struct ConvolutionSpec {
   memory::desc source;
