@@ -3,7 +3,7 @@
 // images, worker threads that die in the middle. Fails if memory grows, a call is never answered, a result differs from
 // an earlier one of the same image, an error has no code, or the event loop is held up.
 //
-//   npm run build && npm run soak -- [--minutes 30] [--seed 1]
+//   npm run build && npm run soak -- [--minutes 30] [--seed 1] [--verbose]
 //
 // The network is the doctor's, tiny: what is tried is all that surrounds it. The CPU backend has all cores but one.
 
@@ -12,13 +12,19 @@ const os = require('node:os');
 const path = require('node:path');
 const { monitorEventLoopDelay } = require('node:perf_hooks');
 const { parseArgs } = require('node:util');
+const { setFlagsFromString } = require('node:v8');
+const { runInNewContext } = require('node:vm');
 const { Worker } = require('node:worker_threads');
 const sharp = require('sharp');
 const { DeepLab, DeepLabError, DenseCrf, doctor } = require('../dist');
 const { writeSelfTest } = require('../dist/self-test');
 
 const { values: args } = parseArgs({
-  options: { minutes: { type: 'string', default: '30' }, seed: { type: 'string', default: '1' } },
+  options: {
+    minutes: { type: 'string', default: '30' },
+    seed: { type: 'string', default: '1' },
+    verbose: { type: 'boolean' },
+  },
 });
 const minutes = Number(args.minutes);
 const threads = Math.max(1, os.availableParallelism() - 1);
@@ -51,6 +57,8 @@ function generator(seed) {
   };
 }
 
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc');
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // ---- Calls, each of which is answered once ----
@@ -248,10 +256,31 @@ async function main() {
 
   const loopDelay = monitorEventLoopDelay({ resolution: 1 });
   let going = true;
+  let open = Promise.resolve(); // where activities wait between two of their rounds
+  let busy = 0;
   const seed = Number(args.seed);
   const forever = async (activity, stream) => {
     const random = generator(seed * 1000 + stream);
-    while (going) await activity(random);
+    while (true) {
+      await open;
+      if (!going) return;
+      busy++;
+      await activity(random);
+      busy--;
+    }
+  };
+  /** The process's memory when nothing goes on, which is more even than in the middle of everything. */
+  const restingMemory = async () => {
+    let goOn;
+    open = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    while (busy > 0) await sleep(1);
+    gc();
+    await sleep(10); // for what is freed on other threads
+    const bytes = process.memoryUsage.rss();
+    goOn();
+    return bytes;
   };
   const activities = [
     ...[1, 2, 3, 4, 5, 6].map(() => (random) => {
@@ -270,14 +299,20 @@ async function main() {
   const warmUp = Math.min(minutes / 2, 3);
   const samples = [];
   while (minutesPassed() < minutes) {
-    await sleep(500);
-    if (minutesPassed() < warmUp) continue;
-    if (samples.length === 0) loopDelay.enable();
-    samples.push([minutesPassed(), process.memoryUsage.rss() / 2 ** 20]);
+    if (minutesPassed() >= warmUp) loopDelay.enable();
+    await sleep(2000);
+    loopDelay.disable();
+    const memory = await restingMemory();
+    if (minutesPassed() >= warmUp) samples.push([minutesPassed(), memory / 2 ** 20]);
+    if (args.verbose) console.log(minutesPassed().toFixed(2), (memory / 2 ** 20).toFixed(1), calls.made);
   }
-  loopDelay.disable();
   going = false;
-  await Promise.race([Promise.all(running), sleep(60_000).then(() => fail('an activity does not end'))]);
+  const patience = setTimeout(() => {
+    fail(`${waiting.size} calls are not answered: ${[...new Set(waiting.values())].join(', ')}`);
+    process.exit(1);
+  }, 60_000);
+  await Promise.all(running);
+  clearTimeout(patience);
   const batches = models.batches.stats().batches;
   for (const model of Object.values(models)) await model.close();
   if (waiting.size > 0) fail(`${waiting.size} calls were never answered: ${[...new Set(waiting.values())].join(', ')}`);
