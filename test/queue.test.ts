@@ -24,7 +24,7 @@ describe('queueLimit', () => {
       code: 'ERR_QUEUE_FULL',
       message: 'The model has 2 calls to do: queueLimit.count is 2',
     });
-    expect(performance.now() - before).toBeLessThan(50);
+    expect(performance.now() - before).toBeLessThan(200);
     expect(model.stats()).toMatchObject({ refused: 1, completed: 0 });
     await Promise.all(calls);
     await model.segment(small);
@@ -32,20 +32,19 @@ describe('queueLimit', () => {
   });
 
   test('counts bytes of images and results', async () => {
-    const bytes = 33 * 25 * (3 + 1 + 4 * 5);
-    await using model = await DeepLab.load(mobilenet(), { ...load, queueLimit: { bytes: 2 * bytes } });
-    const classes = model.classes.length;
-    const each = 33 * 25 * (3 + 1 + 4 * classes);
-    const fit = Math.floor((2 * bytes) / each);
-    expect(fit).toBeGreaterThan(0);
-    const calls = Array.from({ length: fit }, () => model.segment(small, { scores: true }));
-    await until(() => model.stats().bytes.requests === fit * each);
-    await expect(model.segment(large)).rejects.toMatchObject({
+    const labels = 1025 * 1025 * (3 + 1);
+    await using model = await DeepLab.load(mobilenet(), { ...load, queueLimit: { bytes: 2 * labels } });
+    const calls = [model.segment(large), model.segment(large)];
+    await until(() => model.stats().bytes.requests === 2 * labels);
+    await expect(model.segment(small)).rejects.toMatchObject({
       code: 'ERR_QUEUE_FULL',
-      message: expect.stringMatching(/needs 4202500 bytes, others hold \d+: queueLimit.bytes is \d+/),
+      message: 'The call needs 3300 bytes, others hold 8405000: queueLimit.bytes is 8405000',
     });
     await Promise.all(calls);
     expect(model.stats().bytes.requests).toBe(0);
+    // With scores: 4 bytes for each of its classes besides.
+    const scores = model.segment(large, { scores: true });
+    await expect(scores).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL' });
   });
 
   test.each<[unknown, string]>([
@@ -71,7 +70,7 @@ describe('timeoutMs', () => {
       message: 'The segmentation took longer than 10 ms',
     });
     await expect(running).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
-    expect(performance.now() - before).toBeLessThan(300);
+    expect(performance.now() - before).toBeLessThan(1000);
     expect((await model.segment(small)).labels).toHaveLength(33 * 25);
     expect(model.stats()).toMatchObject({ cancelled: 2, completed: 1 });
   });
@@ -105,7 +104,7 @@ describe('close', () => {
     await until(() => model.stats().running === 1 && model.stats().queued === 2);
     const before = performance.now();
     await model.close({ abort: true });
-    expect(performance.now() - before).toBeLessThan(300);
+    expect(performance.now() - before).toBeLessThan(1000);
     expect(await outcomes).toEqual(['ERR_CLOSED', 'ERR_CLOSED', 'ERR_CLOSED']);
     expect(model.stats()).toMatchObject({ running: 0, queued: 0, bytes: { requests: 0, model: 0 } });
   });
