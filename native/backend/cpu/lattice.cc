@@ -20,6 +20,8 @@ Status out_of_memory() { return error(Code::kOutOfMemory, "a CRF's lattice needs
 
 // How many points, or vertices, are worked on between two looks at the flag: less than a millisecond's worth.
 constexpr int64_t kUnwatched = 4096;
+// Of a part of the normalization, which is done or left undone.
+constexpr int64_t kPointsOfPart = 1 << 17;
 
 // Builds the lattice of `points` in strips, consecutive points that one thread works on. Strips number vertices for
 // themselves, in tables of their own; these are then merged in order, so that the numbers become those of a single
@@ -252,6 +254,7 @@ class Builder {
     // Both places move without branches, which could not be predicted.
     std::fill_n(next.data(), next.size(), kNone);
     for (size_t i = 0, candidate = 0; i < sorted_.size() && candidate < sorted_.size();) {
+      if (candidate % kUnwatched == 0) DEEPLAB_RETURN_IF_ERROR(go_on());
       const Vertex& vertex = sorted_[i];
       const Vertex& other = sorted_[candidate];
       const Key wanted = vertex.code + step;
@@ -286,17 +289,20 @@ class Builder {
     DEEPLAB_RETURN_IF_ERROR(values.allocate(lattice_.vertices));
     // A point always gives to itself; this is for what rounding makes of features that are far from zero.
     constexpr float kLeastSum = 1e-20f;
-    const int64_t parts = team_.parts();
+    const int64_t parts = std::max(team_.parts(), lattice_.points / kPointsOfPart);
+    const auto share = [&](const auto& body) {
+      team_.share(parts, [&](int64_t part) {
+        if (!cancelled_.load(std::memory_order_relaxed)) body(part);
+      });
+    };
     const auto begin_of = [&](int64_t part) { return part_begin(lattice_.points, part, parts); };
     team_.run([&](int) {
-      team_.share(parts, [&](int64_t part) {
-        std::fill(factor.data() + begin_of(part), factor.data() + begin_of(part + 1), 1.0f);
-      });
-      team_.share(parts, [&](int64_t part) { splat_part(lattice_, part, parts, factor.data(), 1, values.data()); });
+      share([&](int64_t part) { std::fill(factor.data() + begin_of(part), factor.data() + begin_of(part + 1), 1.0f); });
+      share([&](int64_t part) { splat_part(lattice_, part, parts, factor.data(), 1, values.data()); });
       for (int axis = 0; axis <= d_; ++axis) {
-        team_.share(parts, [&](int64_t part) { blur_part(lattice_, axis, part, parts, values.data(), 1); });
+        share([&](int64_t part) { blur_part(lattice_, axis, part, parts, values.data(), 1); });
       }
-      team_.share(parts, [&](int64_t part) {
+      share([&](int64_t part) {
         const int64_t begin = begin_of(part), end = begin_of(part + 1);
         lattice_slice(lattice_, values.data(), 1, begin, end, factor.data());
         for (int64_t i = begin; i < end; ++i) {
@@ -309,14 +315,14 @@ class Builder {
         }
       });
       if (kind == CrfNormalization::kAfter) return;
-      team_.share(parts, [&](int64_t part) {
+      share([&](int64_t part) {
         const int64_t end = part_begin(lattice_.splats.size(), part + 1, parts);
         for (int64_t i = part_begin(lattice_.splats.size(), part, parts); i < end; ++i) {
           lattice_.splats[i].weight *= factor[lattice_.splats[i].point];
         }
       });
     });
-    return Status();
+    return go_on();
   }
 
   const LatticePoints& points_;
