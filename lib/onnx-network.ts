@@ -4,7 +4,7 @@
 
 import { DeepLabError } from './errors';
 import { encodeFloats } from './floats';
-import type { NativeNode, NativeWindow } from './native';
+import type { NativeNode, NativeWindow } from './native-graph';
 import type { OnnxAttribute, OnnxNode, OnnxTensor, OnnxValue } from './onnx-format';
 
 /** Names of the file's input and output. */

@@ -2,6 +2,7 @@
 // lib/png.ts, the colours from the model.
 
 import sharp from 'sharp';
+import { type CallOptions, callRules, cancellable } from './abort';
 import { invalidArgument } from './errors';
 import type { RawImage } from './image';
 import type { NativeSegmentResult } from './native';
@@ -27,7 +28,7 @@ export interface ClassShare extends ClassInfo {
 }
 
 /** Options of {@link Segmentation.overlay}. */
-export interface OverlayOptions {
+export interface OverlayOptions extends CallOptions {
   /** Weight of the class colours, 0..1. Default 0.5. */
   readonly opacity?: number | undefined;
   /** Format of the encoded picture. Default `png`; `jpeg` is smaller, at quality 90. */
@@ -87,24 +88,31 @@ export class Segmentation {
 
   /**
    * The label map as an indexed PNG: a pixel's palette index is its class id, shown in its class's colour.
+   *
+   * @throws ERR_ABORTED, ERR_TIMEOUT; ERR_INVALID_ARGUMENT for an unknown or wrong option.
    */
-  toPng(): Promise<Buffer> {
-    return encodeIndexedPng(this.labels, this.width, this.height, this.#palette());
+  async toPng(options: CallOptions = {}): Promise<Buffer> {
+    checkOptions(options, callRules);
+    return await cancellable(options, 'encoding', () =>
+      encodeIndexedPng(this.labels, this.width, this.height, this.#palette()),
+    );
   }
 
   /**
    * The photo under the colours of its classes, as an encoded picture of the photo's size.
    *
-   * @throws ERR_INVALID_ARGUMENT for an unknown or wrong option.
+   * @throws ERR_ABORTED, ERR_TIMEOUT; ERR_INVALID_ARGUMENT for an unknown or wrong option.
    */
   async overlay(options: OverlayOptions = {}): Promise<Buffer> {
-    checkOptions(options, { opacity: opacityRule, format: oneOfRule(['png', 'jpeg']) });
+    checkOptions(options, { opacity: opacityRule, format: oneOfRule(['png', 'jpeg']), ...callRules });
     const { opacity = 0.5, format = 'png' } = options;
-    const rgb = blendOverlay(this.#image, this.labels, this.#palette(), opacity);
-    // The image has passed the limit of the call that decoded it.
-    const raw = { width: this.width, height: this.height, channels: 3 as const };
-    const picture = sharp(rgb, { raw, limitInputPixels: false });
-    return (format === 'png' ? picture.png() : picture.jpeg({ quality: 90 })).toBuffer();
+    return await cancellable(options, 'encoding', () => {
+      const rgb = blendOverlay(this.#image, this.labels, this.#palette(), opacity);
+      // The image has passed the limit of the call that decoded it.
+      const raw = { width: this.width, height: this.height, channels: 3 as const };
+      const picture = sharp(rgb, { raw, limitInputPixels: false });
+      return (format === 'png' ? picture.png() : picture.jpeg({ quality: 90 })).toBuffer();
+    });
   }
 
   /**

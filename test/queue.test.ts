@@ -1,12 +1,26 @@
 // What a model takes on, refuses, gives up and tells: queueLimit, timeoutMs, signals, close, stats, segmentAll.
 
 import { getEventListeners, once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
 import { Readable } from 'node:stream';
 import sharp from 'sharp';
-import { DeepLab, type DeepLabError, DenseCrf, denseCrf } from '../lib';
+import {
+  type CallOptions,
+  DeepLab,
+  type DeepLabError,
+  DenseCrf,
+  denseCrf,
+  doctor,
+  exportOnnx,
+  importWeights,
+  tune,
+} from '../lib';
+import { temporaryFolder } from './folder';
 import { familyModel, randomImage } from './models';
 import { until } from './until';
 
+const folder = temporaryFolder();
 const mobilenet = () => familyModel('v3-mobilenet-v2');
 const load = { device: 'cpu', precision: 'f32', threads: 1 } as const;
 const small = randomImage(33, 25, 1);
@@ -87,6 +101,28 @@ describe('timeoutMs', () => {
     const unary = { probabilities: new Float32Array(2 * 33 * 25).fill(0.5) };
     await expect(crf.infer(unary, { timeoutMs: 1, iterations: 10_000 })).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
     expect((await crf.infer(unary, { timeoutMs: 60_000 })).labels).toHaveLength(33 * 25);
+  });
+
+  test('is for everything else that takes time, and leaves no files behind', async () => {
+    await using model = await DeepLab.load(mobilenet(), load);
+    const result = await model.segment(large);
+    const calls: ((options: CallOptions) => Promise<unknown>)[] = [
+      (options) => importWeights(mobilenet(), path.join(folder, 'imported.safetensors'), options),
+      (options) => exportOnnx(mobilenet(), path.join(folder, 'exported.onnx'), options),
+      (options) => doctor(options),
+      (options) => tune(mobilenet(), options),
+      (options) => result.toPng(options),
+      (options) => result.overlay(options),
+    ];
+    for (const call of calls) {
+      await expect(call({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ERR_ABORTED' });
+      await expect(call({ timeoutMs: 0 })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+    }
+    const [importing, exporting, diagnosing] = calls.slice(0, 3).map((call) => call({ timeoutMs: 2 }));
+    for (const call of [importing, exporting, diagnosing]) {
+      await expect(call).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
+    }
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test.each([0, -1, Number.NaN, 2 ** 31, '1'])('%p is refused', async (timeoutMs) => {

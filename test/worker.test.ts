@@ -5,10 +5,13 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { nativeProgram } from './native-program';
 
-test('the worker keeps its word in every case', () => {
-  const source = readFileSync(path.join(__dirname, 'native', 'worker_test.cc'), 'utf8');
-  const cases = Array.from(source.matchAll(/^void (\w+)\((?:uint32_t seed)?\) \{$/gm), ([, name]) => name);
-  expect(cases.length).toBeGreaterThanOrEqual(24);
-  const passed = execFileSync(nativeProgram('worker_test'), { encoding: 'utf8' });
+test.each([
+  ['worker_test', 18],
+  ['worker_batches_test', 10],
+])('%s: the worker keeps its word in every case', (program, atLeast) => {
+  const source = readFileSync(path.join(__dirname, 'native', `${program}.cc`), 'utf8');
+  const cases = Array.from(source.matchAll(/^void (\w+)\(.*\) \{$/gm), ([, name]) => name);
+  expect(cases.length).toBeGreaterThanOrEqual(atLeast);
+  const passed = execFileSync(nativeProgram(program), { encoding: 'utf8' });
   expect(passed.trim().split('\n')).toEqual(cases);
 });
