@@ -308,7 +308,7 @@ describe('segmentAll', () => {
       }
     }
     for await (const { index } of model.segmentAll(endless(), { concurrency: 3 })) if (index === 0) break;
-    expect(ended).toBe(true);
+    await until(() => ended);
     await until(() => model.stats().running + model.stats().queued + model.stats().decoding === 0);
     expect(model.stats().bytes.requests).toBe(0);
   });
