@@ -75,10 +75,9 @@ async function exit(
   return end - Number(printed);
 }
 
-/** The middle one of three, since other processes are at work as well. */
-async function usualExit(...args: Parameters<typeof exit>): Promise<number> {
-  const times = [await exit(...args), await exit(...args), await exit(...args)].sort((a, b) => a - b);
-  return times[1] as number;
+/** The soonest of three: other tests that are at work delay it, and nothing brings it forward. */
+async function soonestExit(...args: Parameters<typeof exit>): Promise<number> {
+  return Math.min(await exit(...args), await exit(...args), await exit(...args));
 }
 
 describe('process.exit() ends the process within 100 ms', () => {
@@ -90,10 +89,10 @@ describe('process.exit() ends the process within 100 ms', () => {
     ['crf', 257, 30, 'main'],
   ])('in the middle of: %s, %i pixels, after %i ms, of the %s thread', async (work, side, after, thread) => {
     const model = work === 'load' ? await randomModel({ backbone: 'resnet50' }) : familyModel('v3-mobilenet-v2');
-    expect(await usualExit(model, work, side, after, thread)).toBeLessThan(100);
+    expect(await soonestExit(model, work, side, after, thread)).toBeLessThan(100);
   });
 
   (existsSync(realModel) ? test : test.skip)('in the middle of a real ResNet-101 at 513x513', async () => {
-    expect(await exit(realModel, 'segment', 513, 200, 'main')).toBeLessThan(200); // of one try, not the usual
+    expect(await soonestExit(realModel, 'segment', 513, 200, 'main')).toBeLessThan(100);
   });
 });
