@@ -1,7 +1,7 @@
 // What batches gain on a CPU: images a second with 16 calls at once, one by one and in batches, for images of several
 // sizes. Rounds in turn; medians.
 //
-//   node bench/batches.js [--model FILE] [--sides 65,129,257,513] [--batches 1,4,8] [--precision f32] [--rounds 7] [--threads N]
+//   node bench/batches.js [--model FILE] [--sides 33,65,129,257] [--batches 1,4,8] [--precision f32] [--rounds 5] [--threads N]
 
 const { existsSync } = require('node:fs');
 const os = require('node:os');
@@ -15,10 +15,10 @@ const camvid = path.join(__dirname, '..', '..', 'shared', 'models', 'deeplabv2-r
 const { values: options } = parseArgs({
   options: {
     model: { type: 'string', default: camvid },
-    sides: { type: 'string', default: '65,129,257,513' },
+    sides: { type: 'string', default: '33,65,129,257' },
     batches: { type: 'string', default: '1,4,8' },
     precision: { type: 'string', default: 'f32' },
-    rounds: { type: 'string', default: '7' },
+    rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
   },
 });

@@ -310,7 +310,7 @@ describe('segmentAll', () => {
     for await (const { index } of model.segmentAll(endless(), { concurrency: 3 })) if (index === 0) break;
     await until(() => ended);
     await until(() => model.stats().running + model.stats().queued + model.stats().decoding === 0);
-    expect(model.stats().bytes.requests).toBe(0);
+    await until(() => model.stats().bytes.requests === 0);
   });
 
   test('a signal ends all of it; one image too slow does not', async () => {
