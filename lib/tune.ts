@@ -17,7 +17,7 @@ export interface TuneOptions
   extends InspectOptions,
     Pick<LoadOptions, 'precision' | 'winograd' | 'cudnn'>,
     CallOptions {
-  /** Images that are computed at once, 1..1024. Default 1, as `segment` does. */
+  /** Images that are computed at once, 1..1024: a model whose `maxBatch` is 8 computes 1, 2, 4 or 8. Default 1. */
   readonly batch?: number | undefined;
   /** Which GPU. Default `cuda`: the first that can be used. */
   readonly device?: LoadOptions['device'];
