@@ -64,7 +64,10 @@ test.each([
   [{ opacity: 1.1 }, 'Expected number from 0 to 1 for opacity but received 1.1 of type number'],
   [{ opacity: Number.NaN }, 'Expected number from 0 to 1 for opacity but received NaN of type number'],
   [{ format: 'webp' }, 'Expected one of png, jpeg for format but received "webp" of type string'],
-  [{ alpha: 1 }, 'Expected one of opacity, format for option name but received "alpha" of type string'],
+  [
+    { alpha: 1 },
+    'Expected one of opacity, format, signal, timeoutMs for option name but received "alpha" of type string',
+  ],
   [null, 'Expected object for options but received null of type object'],
 ])('overlay refuses %j', async (options, message) => {
   await expect(segmentation.overlay(options as object)).rejects.toMatchObject({
