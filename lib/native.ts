@@ -270,6 +270,103 @@ export interface NativeTuning {
   readonly layers: readonly NativeLayerPlan[];
 }
 
+/** Options of a trainer, all decided: lib/train.ts validates and fills in the defaults. */
+export interface NativeTrainerOptions {
+  readonly device: string;
+  /** Of the compute; weights, their gradients and their momentum are f32 always. */
+  readonly precision: 'auto' | Precision;
+  readonly threads: number;
+  readonly cudnn: string;
+  /** Crops in a step, and their size in pixels. */
+  readonly batch: number;
+  readonly width: number;
+  readonly height: number;
+  /**
+   * Whether batch norm uses its running statistics, and leaves them and its scale and shift as they are, or the batch's
+   * own, and trains.
+   */
+  readonly batchNorm: 'frozen' | 'trained';
+  /** How much of a batch's statistics goes into the running ones, 0 to 1; PyTorch's 0.1. */
+  readonly batchNormMomentum: number;
+  /** Probability with which the head's dropout drops an element, where the papers have one; 0: none. */
+  readonly dropout: number;
+  /** Loss on the grid of the logits, with labels of the cells' own pixels; or at the crop's size, logits upsampled. */
+  readonly loss: 'grid' | 'image';
+  /** Pixels of this label count for nothing. */
+  readonly ignoreLabel: number;
+  /** One per class. */
+  readonly classWeights: Float32Array;
+}
+
+/** A tensor of the network that is trained. */
+export interface NativeParameter {
+  /** As in the weights file. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** A kernel or bias of a convolution; or scale, shift, running mean or running variance of a batch norm. */
+  readonly kind: 'kernel' | 'bias' | 'scale' | 'shift' | 'mean' | 'variance';
+  /** Whether `update` changes it: neither running statistics nor what is of a frozen batch norm. */
+  readonly trained: boolean;
+}
+
+/** What a parameter has of its own size. */
+export type NativeParameterValues = 'value' | 'momentum' | 'gradient';
+
+/** How `update` changes a parameter. */
+export interface NativeUpdate {
+  /** Per parameter, in the order of `parameters`; those of what is not trained are not read. */
+  readonly learningRates: Float32Array;
+  readonly weightDecays: Float32Array;
+  readonly momentum: number;
+}
+
+/** A network with its gradients and momentum. Its calls are queued and run one after the other on a thread of its own. */
+export interface NativeTrainer {
+  readonly device: string;
+  readonly precision: Precision;
+  readonly threads: number;
+  readonly parameters: readonly NativeParameter[];
+  /** Memory in bytes: activations with their gradients, and the rest (values, gradients, momentum, packed weights). */
+  readonly activationBytes: number;
+  readonly parameterBytes: number;
+  /**
+   * Forward and backward: the gradient of the mean loss over all pixels that count (each weighted by its class), times
+   * `scale`, is added to the gradients. `pixels` is uint8 [N,H,W,3], `labels` uint8 [N,H,W]; both are copied. `seed`
+   * decides what dropout drops. Resolves with the loss, which is NaN or infinite where it went wrong, and 0 where no
+   * pixel counts; a label that is no class and not `ignoreLabel` is ERR_INVALID_ARGUMENT.
+   */
+  accumulate(
+    pixels: Uint8Array,
+    labels: Uint8Array,
+    options: { readonly scale: number; readonly seed: number },
+  ): { readonly id: number; readonly result: Promise<{ loss: number }> };
+  /**
+   * One step of SGD with momentum, as PyTorch's: g = gradient + decay * value; momentum = mu * momentum + g;
+   * value -= rate * momentum. Gradients are zero afterwards.
+   */
+  update(options: NativeUpdate): { readonly id: number; readonly result: Promise<object> };
+  /** A copy of a parameter's values. Momentum and gradients of what is not trained are empty. */
+  read(
+    index: number,
+    values: NativeParameterValues,
+  ): {
+    readonly id: number;
+    readonly result: Promise<{ data: Float32Array }>;
+  };
+  /** Copies `data`, as many floats as the parameter has. */
+  write(
+    index: number,
+    values: NativeParameterValues,
+    data: Float32Array,
+  ): {
+    readonly id: number;
+    readonly result: Promise<object>;
+  };
+  cancel(id: number): void;
+  close(): Promise<void>;
+  abort(): void;
+}
+
 /** Something that is being made. */
 export interface NativeMaking<T> {
   readonly made: Promise<T>;
@@ -314,6 +411,11 @@ interface NativeAddon {
     batch: number,
     options: Pick<NativeLoadOptions, 'outputStride' | 'device' | 'precision' | 'winograd' | 'cudnn'>,
   ): NativeMaking<NativeTuning>;
+  /**
+   * A network to be trained, from a weights file of any precision, batch norm and all; on a thread of its own.
+   * ERR_UNSUPPORTED_MODEL where `batchNorm` is `trained` and the file has none.
+   */
+  createTrainer(path: string, options: NativeTrainerOptions): NativeMaking<NativeTrainer>;
   /**
    * The network as the papers draw it, one node a layer and nothing fused, with shapes for an image of a size; the last
    * node reads the logits. `outputStride` as in NativeLoadOptions.
