@@ -112,6 +112,7 @@ function parsedState(text: string | undefined): TrainingState | undefined {
       state.iteration >= 0 &&
       typeof state.images === 'string' &&
       typeof state.decisive === 'object' &&
+      state.decisive !== null &&
       (state.best === null || typeof state.best.miou === 'number');
     return sound ? state : undefined;
   } catch {
