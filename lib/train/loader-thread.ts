@@ -3,10 +3,11 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
-import { type Dataset, openDataset } from '../evaluate/dataset';
+
 import { fromNative } from '../native';
 import { type AugmentationOptions, drawCrop, type LabelledImage, type Padding, writeCrop } from './augmentation';
 import type { Config } from './config';
+import { type LabelledImages, openImages } from './images';
 import { Random } from './random';
 
 /** What a thread is started with. */
@@ -42,7 +43,7 @@ export type LoaderAnswer =
 const input = workerData as LoaderThreadInput;
 const kept = new Map<number, LabelledImage>();
 let keptBytes = 0;
-let dataset: Promise<Dataset> | undefined;
+let dataset: Promise<LabelledImages> | undefined;
 
 // The threads are what runs in parallel; libvips' own would only be in their way, and its cache never hits.
 sharp.concurrency(1);
@@ -51,7 +52,7 @@ sharp.cache(false);
 async function imageAt(index: number): Promise<LabelledImage> {
   const known = kept.get(index);
   if (known !== undefined) return known;
-  dataset ??= openDataset(input.data);
+  dataset ??= openImages(input.data);
   const image = await (await dataset).read(index);
   const bytes = image.pixels.length + image.labels.length;
   // Nothing makes room for others: in a random order, what was used last is no likelier to be next.

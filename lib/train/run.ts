@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { cudnnFolder } from '../device';
 import { DeepLabError } from '../errors';
-import { type Dataset, ignoredLabel, openDataset } from '../evaluate/dataset';
+
 import type { Precision } from '../native';
 import { writeFileAtomically } from '../output';
 import {
@@ -22,8 +22,8 @@ import {
 } from './checkpoint';
 import { givenWeights, medianFrequencyWeights } from './class-weights';
 import { type Config, decisiveKeys } from './config';
-import { drawCurves } from './curves';
 import { evaluateTraining } from './evaluation';
+import { ignoredLabel, type LabelledImages, openImages } from './images';
 import { type Initialization, initialize } from './initialize';
 import { type LoadedBatch, Loader } from './loader';
 import { type EvaluationRecord, type StepRecord, TrainingLog } from './log';
@@ -97,7 +97,7 @@ export interface RunOptions {
 
 /** Trains to the end of the configuration, or until `signal` is aborted: then a checkpoint is written first. */
 export async function runTraining(config: Config, options: RunOptions, signal: AbortSignal): Promise<TrainResult> {
-  const dataset = await openDataset(config.data);
+  const dataset = await openImages(config.data);
   const metadata = networkMetadata(config, dataset);
   const images = createHash('sha256').update(JSON.stringify(dataset.names)).digest('hex');
   const fileOf = (name: keyof typeof trainingFiles) => path.join(config.out, trainingFiles[name]);
@@ -140,7 +140,7 @@ export async function runTraining(config: Config, options: RunOptions, signal: A
 async function weightsOf(
   { classWeights }: Config,
   loader: Loader,
-  { classes }: Dataset,
+  { classes }: LabelledImages,
   signal: AbortSignal,
 ): Promise<Float32Array> {
   if (classWeights !== 'median-frequency') return givenWeights(classWeights, classes.length);
@@ -195,7 +195,7 @@ async function createTrainer(
 interface Parts {
   readonly config: Config;
   readonly options: RunOptions;
-  readonly dataset: Dataset;
+  readonly dataset: LabelledImages;
   readonly metadata: Readonly<Record<string, string>>;
   readonly images: string;
   readonly loader: Loader;
@@ -251,9 +251,6 @@ class Training {
     const last = this.#file('last');
     await writeWeights(trainer, metadata, last);
     options.onEvent({ kind: 'weights', iteration: this.#iteration, file: last });
-    if (this.#parts.log.records.length > 0) {
-      await writeFileAtomically(this.#file('curves'), await drawCurves(this.#parts.log.records));
-    }
     const bestFile = this.#best === null ? null : this.#file('best');
     return { iterations: this.#iteration, loss, best: this.#best, last, bestFile };
   }
