@@ -128,7 +128,7 @@ export const configSchema = z.strictObject({
     .string()
     .regex(/^(auto|cpu|cuda(:\d{1,4})?)$/, 'Expected auto, cpu, cuda or cuda:<number>')
     .default('auto'),
-  precision: z.enum(precisionChoices as readonly ['auto']).default('auto'),
+  precision: z.enum(precisionChoices).default('auto'),
   threads: z.int().min(1).max(1024).nullable().default(null),
   evaluation: evaluation.prefault({}),
   checkpoint: checkpoint.prefault({}),
