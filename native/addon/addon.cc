@@ -2,8 +2,6 @@
 
 #include <napi.h>
 
-#include <map>
-
 #include "addon/convert.h"
 #include "addon/crf_object.h"
 #include "addon/environment.h"
@@ -65,14 +63,8 @@ Napi::Value inspect_model(const Napi::CallbackInfo& info) {
 
 // inspectConfig(metadata, width, height): NativeInspection
 Napi::Value inspect_config(const Napi::CallbackInfo& info) {
-  const Napi::Object given = object_argument(info[0], "metadata");
-  std::map<std::string, std::string> metadata;
-  for (const auto& [key, value] : given) {
-    metadata[key.As<Napi::String>()] = string_argument(static_cast<Napi::Value>(value), "metadata");
-  }
-  auto config = parse_config(metadata);
-  if (!config.ok()) throw to_error(info.Env(), config.status());
-  return inspection(*config, optimize(build_deeplab(*config)), info[1], info[2]);
+  const ModelConfig config = metadata_argument(info[0]);
+  return inspection(config, optimize(build_deeplab(config)), info[1], info[2]);
 }
 
 // cpuImplementations(path, precision, winograd, width, height): [layer, implementation][]
