@@ -39,7 +39,10 @@ function program(): Command {
     .description('Segment images: write label maps and overlays, print the classes.')
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
-    .option('--model <file>', 'weights file, or name of a model (default: the variable DEEPLAB_MODEL)')
+    .option(
+      '--model <file>',
+      'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
+    )
     .addOption(outputStrideOption())
     .addOption(precisionOption())
     .addOption(deviceOption())
@@ -194,7 +197,7 @@ function program(): Command {
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
       const { listCommand } = await import('./cli/weights.js');
-      listCommand(options);
+      await listCommand(options);
     });
   weights
     .command('pull')

@@ -1,5 +1,5 @@
 // The weights that a training begins with: random ones, or those of a file as far as they fit, for the network that the
-// metadata of a weights file describes. Writes them as a weights file in f32, batch norm not folded. docs/training.md
+// metadata of a weights file describes. Writes them as a weights file in f32, batch norm not folded. docs/initial-weights.md
 // says why each is as it is.
 
 import { type CallOptions, callRules, stoppable } from '../abort';
@@ -16,7 +16,7 @@ import { normalNumbers } from './normal';
 export interface InitializeOptions extends CallOptions {
   /** The network: the `__metadata__` of docs/weights.md. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Decides all random values, 0 to 2^32 - 1. */
+  /** Decides all random values, 0 to 2^53 - 1. */
   readonly seed: number;
   /** A file of weights, of any format that can be imported: whole, or of a backbone alone. Default: all are random. */
   readonly from?: string | undefined;
@@ -60,7 +60,7 @@ export async function initialize(options: InitializeOptions, file: string): Prom
   checkOptions(options, {
     ...callRules,
     metadata: { expected: 'object of strings', required: true, accepts: isTexts },
-    seed: { ...integerRule(0, 2 ** 32 - 1), required: true },
+    seed: { ...integerRule(0, Number.MAX_SAFE_INTEGER), required: true },
     from: { expected: 'path of a file', accepts: (value) => typeof value === 'string' && value !== '' },
     batchNorm: oneOfRule(['trained', 'frozen']),
     zeroResidual: booleanRule,
