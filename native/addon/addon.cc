@@ -7,6 +7,7 @@
 #include "addon/environment.h"
 #include "addon/graph.h"
 #include "addon/model_object.h"
+#include "addon/trainer_object.h"
 #include "addon/tune_model.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_library.h"
@@ -161,11 +162,13 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment);  // deleted with the environment
   environment->model_class = Napi::Persistent(ModelObject::define(env));
   environment->crf_class = Napi::Persistent(CrfObject::define(env));
+  environment->trainer_class = Napi::Persistent(TrainerObject::define(env));
   exports["loadModel"] = Napi::Function::New<ModelObject::load>(env, "loadModel");
   exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
   exports["inspectConfig"] = Napi::Function::New<inspect_config>(env, "inspectConfig");
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
+  exports["createTrainer"] = Napi::Function::New<TrainerObject::create>(env, "createTrainer");
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
   exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
   exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");
