@@ -143,6 +143,17 @@ test('a loss that explodes stops the training, and says where', async () => {
   expect(report.iteration).toBe(report.lossesBefore.length + 1);
 });
 
+test('an image that cannot be read stops the training, and is named', async () => {
+  const broken = path.join(folder, 'broken');
+  await writeTrainingData(broken);
+  writeFileSync(path.join(broken, 'train/images/scene2.png'), 'no picture');
+  const wrong = train(config('broken-out', { data: { format: 'camvid', path: broken } }));
+  await expect(wrong).rejects.toMatchObject({
+    code: 'ERR_INVALID_IMAGE',
+    message: expect.stringContaining('scene2.png cannot be decoded'),
+  });
+});
+
 test('the command prints the whole configuration, then lines, and sets keys', async () => {
   writeFileSync(path.join(folder, 'printed.json'), JSON.stringify(config('printed')));
   const args = ['train', '--config', 'printed.json', '--set', 'iterations=2', '--set', 'evaluation.every=0'];

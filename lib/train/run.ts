@@ -30,7 +30,7 @@ import { type EvaluationRecord, type StepRecord, TrainingLog } from './log';
 import { meanColor, networkMetadata } from './network';
 import { NetworkTrainer } from './network-trainer';
 import { Random } from './random';
-import { learningRateAt, shareOf } from './schedule';
+import { learningRateAt, type Share, shareOf } from './schedule';
 
 /** The files of a training, in its folder. */
 export const trainingFiles = {
@@ -206,6 +206,8 @@ interface Parts {
 
 class Training {
   readonly #parts: Parts;
+  /** Per parameter. */
+  readonly #shares: readonly Share[];
   /** Updates that were made. */
   #iteration: number;
   #best: Best | null;
@@ -216,6 +218,7 @@ class Training {
 
   constructor(parts: Parts, iteration: number, best: Best | null) {
     this.#parts = parts;
+    this.#shares = parts.trainer.parameters.map((parameter) => shareOf(parameter, parts.config));
     this.#iteration = iteration;
     this.#best = best;
   }
@@ -271,11 +274,10 @@ class Training {
       loss += partLoss / accumulate;
     }
     const learningRate = learningRateAt(this.#iteration, config);
-    const shares = trainer.parameters.map((parameter) => shareOf(parameter, config));
     // Waited for when the next batch is on its way, so that the device has always something to do.
     this.#updated = trainer.update({
-      learningRates: Float32Array.from(shares, ({ rate }) => rate * learningRate),
-      weightDecays: Float32Array.from(shares, ({ decay }) => decay * config.weightDecay),
+      learningRates: Float32Array.from(this.#shares, ({ rate }) => rate * learningRate),
+      weightDecays: Float32Array.from(this.#shares, ({ decay }) => decay * config.weightDecay),
       momentum: config.momentum,
     });
     this.#updated.catch(() => {});
