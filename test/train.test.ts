@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import sharp from 'sharp';
 import { DeepLab, type StepRecord, type TrainConfig, type TrainEvent, train } from '../lib';
 import { readLog } from '../lib/train/log';
 import { expectBuilt, run, start } from './command';
@@ -56,6 +57,8 @@ test('it writes weights that can be loaded, its configuration, a log and curves'
   const written = JSON.parse(readFileSync(path.join(out('whole'), 'config.json'), 'utf8'));
   expect(written).toMatchObject({ momentum: 0.9, iterations: 8, augment: { scale: [0.5, 1.5] } });
   expect(existsSync(path.join(out('whole'), 'initial.safetensors'))).toBe(false);
+  const curves = await sharp(path.join(out('whole'), 'curves.png')).metadata();
+  expect([curves.format, curves.width]).toEqual(['png', 900]);
 });
 
 test('the same configuration gives the same bits, whatever number of threads loads; another seed does not', async () => {

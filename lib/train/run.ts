@@ -22,6 +22,7 @@ import {
 } from './checkpoint';
 import { givenWeights, medianFrequencyWeights } from './class-weights';
 import { type Config, decisiveKeys } from './config';
+import { drawCurves } from './curves';
 import { evaluateTraining } from './evaluation';
 import { ignoredLabel, type LabelledImages, openImages } from './images';
 import { type Initialization, initialize } from './initialize';
@@ -254,6 +255,7 @@ class Training {
     const last = this.#file('last');
     await writeWeights(trainer, metadata, last);
     options.onEvent({ kind: 'weights', iteration: this.#iteration, file: last });
+    await this.#drawCurves();
     const bestFile = this.#best === null ? null : this.#file('best');
     return { iterations: this.#iteration, loss, best: this.#best, last, bestFile };
   }
@@ -351,6 +353,7 @@ class Training {
     }
     const evaluated: EvaluationRecord = { kind: 'evaluation', ...record, best };
     log.write(evaluated);
+    await this.#drawCurves();
     options.onEvent(evaluated);
   }
 
@@ -371,6 +374,12 @@ class Training {
       'ERR_DIVERGED',
       `The loss is ${loss} at iteration ${iteration}: the training has diverged. ${file} names the images of the batch. A lower learning rate, or a warm-up, may help`,
     );
+  }
+
+  /** Drawn again at each evaluation: a training takes days, and is looked at on the way. */
+  async #drawCurves(): Promise<void> {
+    const { records } = this.#parts.log;
+    if (records.length > 0) await writeFileAtomically(this.#file('curves'), await drawCurves(records));
   }
 
   #file(name: keyof typeof trainingFiles): string {
