@@ -64,14 +64,10 @@ export async function openImages({ format, path: place, split, limit }: ImageCho
       const message = `${labelFile} is ${info.width}x${info.height} with ${info.channels} channels: expected ${width}x${height} with 1`;
       throw new DeepLabError('ERR_INVALID_IMAGE', message);
     }
-    const classes = labels.data;
-    let wrong: number | undefined;
-    for (const [i, label] of classes.entries()) {
-      if (label === camvidClasses.length) classes[i] = ignoredLabel;
-      else if (label > camvidClasses.length && label !== ignoredLabel) wrong = label;
-    }
+    const classes = Uint8Array.from(labels.data, (label) => (label === camvidClasses.length ? ignoredLabel : label));
+    const wrong = classes.find((label) => label !== ignoredLabel && label >= camvidClasses.length);
     if (wrong !== undefined) throw new DeepLabError('ERR_INVALID_IMAGE', `${labelFile} has the unknown label ${wrong}`);
-    return { pixels, labels: classes, width, height };
+    return { pixels: Uint8Array.from(pixels), labels: classes, width, height };
   };
   return { names, classes: camvidClasses, read };
 }
