@@ -1,4 +1,5 @@
-// Runs every @example of the library's documentation as it stands there, with `modelPath` and `photoPath` given.
+// Runs every @example of the library's documentation as it stands there, with `modelPath`,
+// `photoPath` and `dataPath` (a dataset in the form of CamVid) given.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -6,6 +7,7 @@ import sharp from 'sharp';
 import * as deeplab from '../lib';
 import { temporaryFolder } from './folder';
 import { randomImage, randomModel } from './models';
+import { writeTrainingData } from './training-data';
 
 interface Example {
   readonly place: string;
@@ -39,6 +41,7 @@ function withoutImports(code: string): string {
 const load = (name: string): unknown => (name === 'deeplab' ? deeplab : require(name));
 const folder = temporaryFolder();
 const photoPath = path.join(folder, 'photo.png');
+const dataPath = path.join(folder, 'data');
 const before = process.cwd();
 let modelPath: string;
 
@@ -46,6 +49,7 @@ beforeAll(async () => {
   modelPath = await randomModel({ backbone: 'resnet50' });
   const { data, width, height, channels } = randomImage(49, 33, 1);
   await sharp(data, { raw: { width, height, channels } }).png().toFile(photoPath);
+  await writeTrainingData(dataPath);
   process.chdir(folder);
   jest.spyOn(console, 'log').mockImplementation(() => {});
 });
@@ -59,6 +63,6 @@ test('every public function and class has an example', () => {
 });
 
 test.each(examples)('$place runs', async ({ code }) => {
-  const example = new AsyncFunction('load', 'modelPath', 'photoPath', withoutImports(code));
-  await example(load, modelPath, photoPath);
+  const example = new AsyncFunction('load', 'modelPath', 'photoPath', 'dataPath', withoutImports(code));
+  await example(load, modelPath, photoPath, dataPath);
 });

@@ -38,7 +38,7 @@ async function trainerOf(reference: Reference, options: Partial<NativeTrainerOpt
   const all: NativeTrainerOptions = {
     device: 'cpu',
     precision: 'f32',
-    threads: 2,
+    threads: 1,
     cudnn: '',
     batch: crops.count,
     width: crops.width,
