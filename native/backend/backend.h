@@ -16,6 +16,7 @@
 #include "core/tensor.h"
 #include "crf/parameters.h"
 #include "graph/graph.h"
+#include "graph/training.h"
 
 namespace deeplab {
 
@@ -116,6 +117,43 @@ class Network {
   virtual HeldMemory held_memory() const = 0;
 };
 
+// What a parameter has of its own size, all float32, row-major.
+enum class ParameterValues { kValue, kMomentum, kGradient };
+
+// Host memory of one training step, owned by the caller, row-major.
+struct TrainingBatch {
+  const uint8_t* pixels = nullptr;  // [N,H,W,3]
+  const uint8_t* labels = nullptr;  // [N,H,W], each a class or the label that is ignored
+  float scale = 1;                  // of the gradients
+  uint64_t seed = 0;                // of dropout
+};
+
+// One step of SGD with momentum: g = gradient + decay * value; momentum = mu * momentum + g; value -= rate * momentum.
+struct ParameterUpdate {
+  const float* learning_rates = nullptr;  // per parameter, and so are the decays
+  const float* weight_decays = nullptr;
+  float momentum = 0;
+};
+
+// A network that is trained: its parameters with their momentum and gradients, all zero at first. Used by one thread at
+// a time.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+  // Forward and backward: adds the gradients of the loss, times the batch's scale, to those that are there. Sets the
+  // loss. `cancelled` is looked at before every operation; a step that was cancelled leaves gradients and running
+  // statistics undefined.
+  virtual Status accumulate(const TrainingBatch& batch, double* loss, const std::atomic<bool>& cancelled) = 0;
+  // Gradients are zero afterwards. Of parameters that are not trained nothing changes.
+  virtual Status update(const ParameterUpdate& update) = 0;
+  virtual Status read(int parameter, ParameterValues values, float* out) = 0;
+  virtual Status write(int parameter, ParameterValues values, const float* data) = 0;
+  // The block that the memory plan is of; and all else: parameters, and what is made of them.
+  virtual HeldMemory activation_memory() const = 0;
+  virtual HeldMemory parameter_memory() const = 0;
+  virtual std::vector<LayerImplementation> layers() const = 0;
+};
+
 // A fully connected CRF, built for an image. Used by one thread at a time.
 class Crf {
  public:
@@ -141,6 +179,10 @@ class Backend {
   // Reads a graph's tensors when it is compiled.
   virtual Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                                 const NetworkOptions& options) = 0;
+  // Of the options, threads and precision count.
+  virtual Result<std::unique_ptr<Trainer>> create_trainer(std::shared_ptr<const TrainingNetwork> network,
+                                                          const NetworkOptions& options,
+                                                          const std::atomic<bool>& cancelled) = 0;
   // Of an image [1,channels,H,W]; `pixels` are [H,W,channels], null where no kernel is bilateral. Once `cancelled` is
   // true, it ends with ERR_ABORTED: on a CPU as soon as it can.
   virtual Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model,

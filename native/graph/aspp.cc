@@ -75,4 +75,11 @@ NodeId add_v3_head(Graph& graph, const ModelConfig& config, NodeId features, int
   return add_logits(graph, "logits", {layers.conv("classifier", x, channels, class_count(config), {1})});
 }
 
+bool has_dropout(const std::string& node) {
+  const auto ends_with = [&](const std::string& end) {
+    return node.size() >= end.size() && node.compare(node.size() - end.size(), end.size(), end) == 0;
+  };
+  return ends_with(".relu6") || ends_with(".relu7") || node == "aspp.project.activation";
+}
+
 }  // namespace deeplab

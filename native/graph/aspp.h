@@ -17,4 +17,8 @@ NodeId add_vgg_branches(Graph& graph, const ModelConfig& config, NodeId features
 // none of it, after a cascade; then the classifier.
 NodeId add_v3_head(Graph& graph, const ModelConfig& config, NodeId features, int channels);
 
+// Whether, in training, dropout follows a node of these names: VGG's fc6 and fc7 (as in the classification network that
+// they are from), v3's projection (as in torchvision's).
+bool has_dropout(const std::string& node);
+
 }  // namespace deeplab
