@@ -149,8 +149,8 @@ class OperationChain {
         return keep(make_tensor(cudnn_, id, element_type(spec_.precision), dims_of(kInput)));
       case ConvDirection::kBackwardFilter: return keep(make_tensor(cudnn_, id, CUDNN_DATA_FLOAT, dims_of(kKernel)));
       default:
-        return keep(make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT, dims_of(kOutput),
-                                !last));
+        return keep(
+            make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT, dims_of(kOutput), !last));
     }
   }
 
