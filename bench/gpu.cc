@@ -211,7 +211,7 @@ class Benchmark {
   // One run after the other: the device's own time between upload and download.
   Status measure_network(const std::string& what, Network& network, const Graph& graph, const Shape& shape,
                          std::vector<InputSet>& sets) {
-    auto compiled = network.compile(graph, shape);
+    auto compiled = network.compile(graph, shape, kGoOn);
     if (!compiled.ok()) return compiled.status();
     Executable& executable = **compiled;
     const int batch = static_cast<int>(shape.n);
@@ -241,7 +241,7 @@ class Benchmark {
   }
 
   Status measure_batch(const std::shared_ptr<Network>& network, int batch) {
-    auto executable = network->compile(model_.graph, image(batch));
+    auto executable = network->compile(model_.graph, image(batch), kGoOn);
     if (!executable.ok()) return executable.status();
     std::vector<InputSet> sets = input_sets(batch);
     DEEPLAB_RETURN_IF_ERROR(
@@ -267,7 +267,7 @@ class Benchmark {
       DEEPLAB_RETURN_IF_ERROR(unary.values.allocate(energies.size()));
       std::copy(energies.begin(), energies.end(), unary.values.data());
       const double started = now_ms();
-      auto crf = backend_.build_crf(image(1), set.pixels.data(), model_.config.crf.model, arguments_.threads);
+      auto crf = backend_.build_crf(image(1), set.pixels.data(), model_.config.crf.model, arguments_.threads, kGoOn);
       if (!crf.ok()) return crf.status();
       const double built = now_ms();
       DEEPLAB_RETURN_IF_ERROR(

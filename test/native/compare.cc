@@ -64,7 +64,7 @@ bool matches(const std::string& text, const std::string& filter) {
 
 std::vector<Case> chosen_cases(const Arguments& arguments) {
   std::vector<Case> cases;
-  for (auto* make : {operation_cases, network_cases, run_cases, crf_cases}) {
+  for (auto* make : {operation_cases, network_cases, run_cases, crf_cases, training_cases}) {
     for (Case& one : make()) {
       const bool chosen = matches(one.name, arguments.filter);
       if (chosen && (one.quick || !arguments.quick)) cases.push_back(std::move(one));

@@ -38,7 +38,8 @@ struct CompileTrainingStep {
 size_t output_bytes(const TrainingCompiler& compiler, NodeId id) {
   const TrainingNode& node = compiler.network.nodes[id];
   if (std::holds_alternative<CrossEntropy>(node.op)) return 0;
-  const size_t bytes = pixels_of(node.output) * compiler.channels(id) * element_bytes(compiler.precision());
+  const size_t bytes = pixels_of(node.output) * stored_channels(compiler.network, id, compiler.precision()) *
+                       element_bytes(compiler.precision());
   if (!is_logits(compiler.network, id)) return bytes;
   return std::max(bytes, node.output.elements() * sizeof(float));
 }
@@ -269,6 +270,11 @@ class CudaTrainer : public Trainer {
 };
 
 }  // namespace
+
+int64_t stored_channels(const TrainingNetwork& network, NodeId id, Precision precision) {
+  const TrainingNode& node = network.nodes[id];
+  return std::holds_alternative<Normalize>(node.op) ? image_channels(precision) : padded_channels(node.output.c);
+}
 
 bool is_logits(const TrainingNetwork& network, NodeId id) {
   return !network.nodes.back().inputs.empty() && network.nodes.back().inputs[0] == id;

@@ -86,19 +86,28 @@ struct TrainedConvolution {
 
 }  // namespace
 
+ConvSpec training_spec(const TrainingNetwork& network, const TrainingNode& node, Precision precision,
+                       ConvDirection direction) {
+  const auto& op = std::get<Conv2d>(node.op);
+  const NodeId input = node.inputs[0];
+  ConvSpec spec = conv_spec(precision, op.window, network.nodes[input].output,
+                            stored_channels(network, input, precision), node.output);
+  spec.direction = direction;
+  const bool forward = direction == ConvDirection::kForward;
+  spec.bias = forward && !op.bias.empty();
+  spec.relu = forward && op.activation != Activation::kNone;
+  return spec;
+}
+
 Result<TrainingStep> compile_training_convolution(const TrainingCompiler& compiler, const TrainingNode& node,
                                                   const Conv2d& op) {
   if (op.depthwise) return compile_training_depthwise(compiler, node, op);
   TrainedConvolution trained;
-  ConvSpec spec =
-      conv_spec(compiler.precision(), op.window, compiler.input(node), compiler.in_channels(node), node.output);
-  spec.bias = !op.bias.empty();
-  spec.relu = op.activation != Activation::kNone;
   TrainingStep step;
   const auto compile = [&](ConvDirection direction, const char* what,
                            std::shared_ptr<const Convolution>* convolution) -> Status {
-    spec.direction = direction;
-    auto compiled = compiler.layers.convolutions.compile(spec);
+    auto compiled =
+        compiler.layers.convolutions.compile(training_spec(compiler.network, node, compiler.precision(), direction));
     if (!compiled.ok()) {
       return error(compiled.status().code(), "layer ", node.name, what, ": ", compiled.status().message());
     }
@@ -107,12 +116,11 @@ Result<TrainingStep> compile_training_convolution(const TrainingCompiler& compil
     return Status();
   };
   DEEPLAB_RETURN_IF_ERROR(compile(ConvDirection::kForward, "", &trained.forward));
-  // Plans do not depend on what is fused forward.
-  spec.bias = spec.relu = false;
   DEEPLAB_RETURN_IF_ERROR(compile(ConvDirection::kBackwardFilter, ", kernel's gradient", &trained.filter));
   if (is_computed(node.gradients[0])) {
     DEEPLAB_RETURN_IF_ERROR(compile(ConvDirection::kBackwardData, ", input's gradient", &trained.data));
   }
+  const ConvSpec spec = training_spec(compiler.network, node, compiler.precision(), ConvDirection::kForward);
   trained.before = bias_gradient(compiler, node, op);
   trained.adds_data = is_added(node.gradients[0]);
   trained.kernel_elements = spec.kernel_elements();

@@ -1,6 +1,6 @@
 #include "backend/cuda/training_parameters.h"
 
-#include "backend/cuda/layers.h"
+#include "backend/cuda/training_step.h"
 #include "backend/cuda/update_kernels.h"
 #include "core/memory.h"
 
@@ -32,10 +32,9 @@ void TrainingParameters::place_all() {
     Place& kernel = places_[network_->parameter(conv->weight)];
     kernel.area = int64_t{conv->window.kernel} * conv->window.kernel;
     if (!conv->depthwise) {
-      const bool reads_image = std::holds_alternative<Normalize>(network_->nodes[node.inputs[0]].op);
       kernel.outer = conv->out_channels;
       kernel.channels = conv->in_channels;
-      kernel.stored = reads_image ? image_channels(precision_) : padded_channels(conv->in_channels);
+      kernel.stored = stored_channels(*network_, node.inputs[0], precision_);
     }
     kernel.filled = (conv->depthwise ? 1 : padded_channels(conv->out_channels)) * kernel.area * kernel.stored;
   }

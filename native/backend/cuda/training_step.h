@@ -40,6 +40,14 @@ struct TrainingStep {
   std::function<Status(Stream stream)> prepare;
 };
 
+// Channels of an activation in memory; logits' are those of their gradient.
+int64_t stored_channels(const TrainingNetwork& network, NodeId id, Precision precision);
+// Whether the node's output is what the loss reads.
+bool is_logits(const TrainingNetwork& network, NodeId id);
+// A convolution that is not depthwise, as it runs in a direction.
+ConvSpec training_spec(const TrainingNetwork& network, const TrainingNode& node, Precision precision,
+                       ConvDirection direction);
+
 struct TrainingCompiler {
   const TrainingNetwork& network;
   TrainingParameters& parameters;
@@ -47,16 +55,10 @@ struct TrainingCompiler {
 
   Precision precision() const { return layers.precision; }
   const Shape& input(const TrainingNode& node, size_t i = 0) const { return network.nodes[node.inputs[i]].output; }
-  // Channels of an activation in memory; logits' are those of their gradient.
-  int64_t channels(NodeId id) const {
-    const TrainingNode& node = network.nodes[id];
-    return std::holds_alternative<Normalize>(node.op) ? image_channels(precision()) : padded_channels(node.output.c);
+  int64_t in_channels(const TrainingNode& node, size_t i = 0) const {
+    return stored_channels(network, node.inputs[i], precision());
   }
-  int64_t in_channels(const TrainingNode& node, size_t i = 0) const { return channels(node.inputs[i]); }
 };
-
-// Whether the node's output is what the loss reads.
-bool is_logits(const TrainingNetwork& network, NodeId id);
 
 inline int64_t eights_of(const Shape& shape) { return padded_channels(shape.c) / 8; }
 inline int64_t pixels_of(const Shape& shape) { return shape.n * shape.h * shape.w; }
