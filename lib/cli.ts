@@ -7,6 +7,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CrfCommandOptions } from './cli/crf';
 import type { SegmentCommandOptions } from './cli/segment';
+import type { TrainCommandOptions } from './cli/train';
 import type { ImportCommandOptions } from './cli/weights';
 import { type Device, precisionChoices } from './device';
 import { doctor } from './doctor';
@@ -38,7 +39,10 @@ function program(): Command {
     .description('Segment images: write label maps and overlays, print the classes.')
     .argument('<inputs...>', 'image files, folders (the images inside, recursively) or globs')
     .option('-o, --out <folder>', 'folder for the results', 'out')
-    .option('--model <file>', 'weights file, or name of a model (default: the variable DEEPLAB_MODEL)')
+    .option(
+      '--model <file>',
+      'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
+    )
     .addOption(outputStrideOption())
     .addOption(precisionOption())
     .addOption(deviceOption())
@@ -100,6 +104,21 @@ function program(): Command {
     .action(async (image: string, options: CrfCommandOptions) => {
       const { crfCommand } = await import('./cli/crf.js');
       await crfCommand(image, options);
+    });
+
+  deeplab
+    .command('train')
+    .description('Train a network: checkpoints, evaluation, logs. docs/training.md describes the configuration.')
+    .requiredOption('--config <file>', 'the configuration, JSON')
+    .option('-o, --out <folder>', 'folder for weights, checkpoint and log, instead of its out')
+    .option('--init <file>', 'weights to begin with, of any format, instead of its init.from')
+    .option('--set <key=value>', 'sets a key of the configuration, as policy.power=0.9; may be repeated', collect, [])
+    .option('--resume', 'go on from the checkpoint in the folder, if there is one')
+    .addOption(cudnnOption())
+    .option('--json', 'print a line of JSON per event')
+    .action(async (options: TrainCommandOptions) => {
+      const { trainCommand } = await import('./cli/train.js');
+      await trainCommand(options);
     });
 
   deeplab
@@ -178,7 +197,7 @@ function program(): Command {
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
       const { listCommand } = await import('./cli/weights.js');
-      listCommand(options);
+      await listCommand(options);
     });
   weights
     .command('pull')
@@ -236,6 +255,11 @@ function deviceOption(preset: Device = 'auto'): Option {
 
 function cudnnOption(): Option {
   return new Option('--cudnn <folder>', 'where libcudnn.so.9 is (default: the variable DEEPLAB_CUDNN)');
+}
+
+/** The values of an option that may be repeated. */
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
 }
 
 function parseCount(text: string): number {

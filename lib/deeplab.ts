@@ -23,7 +23,7 @@ import { type ImageSource, type SegmentAllOptions, type SegmentedImage, segmentA
 import { readSegmentOptions, type SegmentOptions, segmentRules } from './segment-options';
 import { type ClassInfo, Segmentation } from './segmentation';
 import { CallStatistics, type ModelStats } from './stats';
-import { resolveWeights } from './weights';
+import { resolveDefaultWeights, resolveWeights } from './weights';
 
 /**
  * A DeepLab network with its weights, ready to segment images. One model takes any number of calls at once: they are
@@ -97,17 +97,19 @@ export class DeepLab {
   /**
    * Loads a model.
    *
-   * @param pathOrName - Path of a `.safetensors` file, or name of a model in this package's weights folder.
+   * @param pathOrName - Path of a `.safetensors` file, or name of a model: one in this package's weights folder, or one
+   * that was pulled. Default: the model that ships with the package, `camvid-resnet101`, for road scenes
+   * (weights/CARD.md).
    * @throws ERR_NOT_FOUND, ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION,
    * ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED, ERR_OUT_OF_MEMORY, ERR_ABORTED, ERR_TIMEOUT, ERR_NATIVE_ADDON;
    * ERR_INVALID_ARGUMENT for an unknown or wrong option.
    */
-  static async load(pathOrName: string, options: LoadOptions = {}): Promise<DeepLab> {
+  static async load(pathOrName?: string, options: LoadOptions = {}): Promise<DeepLab> {
     checkOptions(options, loadRules);
     const settings = readLoadOptions(options);
     const admission = new Admission(readQueueLimit(options.queueLimit ?? {}));
     return await cancellable(options, 'loading', async (signal) => {
-      const file = await resolveWeights(pathOrName);
+      const file = pathOrName === undefined ? await resolveDefaultWeights() : await resolveWeights(pathOrName);
       const addon = native();
       signal.throwIfAborted();
       return new DeepLab(await awaitNative(() => addon.loadModel(file, settings), signal), admission);

@@ -33,6 +33,8 @@ export const errorCatalogue = {
   ERR_CLOSED: 'The model, or the CRF, was closed before the call, or in the middle of it without waiting.',
   ERR_ABORTED: "The call's AbortSignal was aborted.",
   ERR_TIMEOUT: 'The call took longer than its `timeoutMs`.',
+  ERR_DIVERGED:
+    'The loss of a training became infinite or not a number. The message says at which iteration, and which file names the images. Try a lower learning rate, or a warm-up; the last checkpoint is kept.',
   ERR_WRITE: 'An output file could not be written. Nothing was left behind under its name.',
   ERR_NATIVE_ADDON: 'The native addon could not be loaded. The message lists what was tried and how to build it.',
   ERR_INTERNAL: 'A fault in this library. Please report it, with the message.',

@@ -36,6 +36,17 @@ export type { SegmentOptions } from './segment-options';
 export { type ClassInfo, type ClassShare, type OverlayOptions, Segmentation } from './segmentation';
 export type { Latency, ModelStats } from './stats';
 export { Tensor, type TensorData } from './tensor';
+export {
+  type EvaluationRecord,
+  type SavedEvent,
+  type StartEvent,
+  type StepRecord,
+  type TrainConfig,
+  type TrainEvent,
+  type TrainOptions,
+  type TrainResult,
+  train,
+} from './train';
 export { type TuneOptions, type Tuning, tune } from './tune';
 export {
   type EnergiesUnary,

@@ -418,9 +418,15 @@ interface NativeAddon {
   createTrainer(path: string, options: NativeTrainerOptions): NativeMaking<NativeTrainer>;
   /**
    * The network as the papers draw it, one node a layer and nothing fused, with shapes for an image of a size; the last
-   * node reads the logits. `outputStride` as in NativeLoadOptions.
+   * node reads the logits. `model` is the path of a weights file, with `outputStride` as in NativeLoadOptions, or the
+   * `__metadata__` that one would have.
    */
-  graph(path: string, width: number, height: number, outputStride: number): NativeNode[];
+  graph(
+    model: string | Readonly<Record<string, string>>,
+    width: number,
+    height: number,
+    outputStride: number,
+  ): NativeNode[];
   /** Tensors of a weights file, which must have these shapes, as floats whatever they are stored as. */
   readTensors(
     path: string,

@@ -1,6 +1,7 @@
 // The networks of the family with what they cost and which weights were published for them. Costs are counted from the
 // same graph that computes.
 
+import { existsSync } from 'node:fs';
 import { type FamilyMember, family } from './family';
 import { type InspectOptions, sideRule } from './inspect';
 import { readManifest } from './manifest';
@@ -8,6 +9,7 @@ import { fromNative, native } from './native';
 import { checkOptions } from './options';
 import { formatCount } from './quantity';
 import { formatTable } from './table';
+import { defaultModel, defaultWeights } from './weights';
 
 /** A network of the family. */
 export interface NetworkInfo extends FamilyMember {
@@ -16,8 +18,9 @@ export interface NetworkInfo extends FamilyMember {
   /** Trained parameters. */
   readonly parameters: number;
   /**
-   * Names of the published weights of it, for {@link pullWeights} and `deeplab weights pull`; their number of classes may
-   * be another than the 21 that costs are counted for.
+   * Names of weights of it: of the model that ships with this package, for `DeepLab.load`, and of published ones, for
+   * {@link pullWeights} and `deeplab weights pull`. Their number of classes may be another than the 21 that costs are
+   * counted for.
    */
   readonly weights: readonly string[];
 }
@@ -52,12 +55,13 @@ const anyPreprocessing = {
 export function networks(options: NetworksOptions = {}): readonly NetworkInfo[] {
   checkOptions(options, { width: sideRule, height: sideRule });
   const { width = 513, height = 513 } = options;
-  const published = Object.entries(readManifest());
+  const published = Object.entries(readManifest()).map(([name, { network }]) => ({ name, network }));
+  const available = [...(existsSync(defaultWeights) ? [defaultModel] : []), ...published];
   const addon = native();
   try {
     return family.map((member) => {
       const { macs, parameters } = addon.inspectConfig({ ...member.metadata, ...anyPreprocessing }, width, height);
-      const weights = published.filter(([, { network }]) => network === member.name).map(([name]) => name);
+      const weights = available.filter(({ network }) => network === member.name).map(({ name }) => name);
       return { ...member, macs, parameters, weights };
     });
   } catch (error) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// npm run packages: makes the packages that are published, folders and tarballs, in build/packages: deeplab itself without
-// native code, and for every platform that was built one with its binaries (lib/platforms.ts names them). Builds nothing:
+// npm run packages: makes the packages that are published, folders and tarballs, in build/packages: deeplab itself, with
+// the model that ships and without native code, and for every platform that was built one with its binaries
+// (lib/platforms.ts names them). Builds nothing:
 //
 //   npm run build               deeplab, linux-x64
 //   npm run build:cuda          linux-x64-cuda
@@ -18,6 +19,7 @@ const prebuildify = promisify(require('prebuildify'));
 const { checkNodeApi, checkSymbols, librariesOf, makePrivate, systemNeeds } = require('./elf');
 const { writeLicences } = require('./licences');
 const { binaryPackage, cudaPackage, cudaPlatforms, oldestLibraries } = require('../dist/platforms');
+const { defaultWeights } = require('../dist/weights');
 
 const root = path.join(__dirname, '..');
 const [named] = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
@@ -47,7 +49,8 @@ const builds = [
 }));
 const cudaBuild = { platform: `linux-${process.arch}`, arch: process.arch, folders: ['build/Release', 'build/cuda'] };
 
-const limits = { binary: 25e6, cuda: 60e6, main: 2e6 };
+/** In bytes, packed. The main one has a model in it, of 50 MB at most. */
+const limits = { binary: 25e6, cuda: 60e6, main: 52e6 };
 
 /** An empty folder of build/packages for the package `name`. */
 function stage(name) {
@@ -148,6 +151,9 @@ Needs ${needsText(needs)}. LICENSES says what is in it.
   return pack(staged, limits.cuda);
 }
 
+/** Of the models that lie in weights/, the one that ships. */
+const isPublished = (file) => path.extname(file) !== '.safetensors' || file === defaultWeights;
+
 /** deeplab itself, which asks for exactly these versions of the `others`. */
 function packMain(others) {
   const staged = stage(manifest.name);
@@ -155,8 +161,10 @@ function packMain(others) {
   const optionalDependencies = Object.fromEntries(others.map((name) => [name, manifest.version]));
   writeManifest(staged, { ...published, optionalDependencies });
   for (const name of [...manifest.files, 'README.md', 'LICENSE']) {
-    fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true });
+    fs.cpSync(path.join(root, name), path.join(staged, name), { recursive: true, filter: isPublished });
   }
+  if (!fs.existsSync(defaultWeights))
+    missing(path.relative(root, defaultWeights), 'weights/CARD.md says how it is made');
   return pack(staged, limits.main);
 }
 

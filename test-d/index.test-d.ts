@@ -57,7 +57,9 @@ declare const error: unknown;
 
 expectType<Promise<DeepLab>>(DeepLab.load('model.safetensors'));
 expectType<Promise<DeepLab>>(DeepLab.load('camvid', { device: 'cuda:1', precision: 'bf16', outputStride: 8 }));
-expectError(DeepLab.load());
+expectType<Promise<DeepLab>>(DeepLab.load());
+expectType<Promise<DeepLab>>(DeepLab.load(undefined, { device: 'cpu' }));
+expectError(DeepLab.load({ device: 'cpu' }));
 expectError(DeepLab.load(new Uint8Array(8)));
 expectNotAssignable<new (...args: never) => DeepLab>(DeepLab);
 expectError(DeepLab.load('model.safetensors', { colour: 'rgb' }));

@@ -152,10 +152,54 @@ export async function randomModel(options: RandomModelOptions): Promise<string> 
   return file;
 }
 
+/** The path of a weights file of these tensors, which lives until the test file that asked for it has run. */
+export function describedModel({ metadata, tensors, seed }: FamilyModel): string {
+  const key = JSON.stringify({ metadata, seed });
+  const file = written.get(key) ?? writeRandom(metadata, tensors, seed);
+  written.set(key, file);
+  return file;
+}
+
 /** Plain noise, uint8 [H,W,3]. */
 export function randomImage(width: number, height: number, seed: number): RawImage {
   const data = new Uint8Array(width * height * 3);
   const base = imul(seed, 0x85ebca6b);
   for (let i = 0; i < data.length; i++) data[i] = fmix32((base + i) | 0) & 255;
   return { data, width, height, channels: 3 };
+}
+
+/** Crops to train with: noise, and labels 0..4 in blocks of 8 pixels, some of them 255. */
+export function randomCrops(
+  width: number,
+  height: number,
+  count: number,
+  step = 0,
+): { readonly pixels: Uint8Array; readonly labels: Uint8Array } {
+  const pixels = new Uint8Array(count * width * height * 3);
+  const labels = new Uint8Array(count * width * height);
+  for (let n = 0; n < count; n++) {
+    const seed = 100 * step + n + 1;
+    pixels.set(randomImage(width, height, seed).data, n * width * height * 3);
+    const base = imul(1, 0x9e3779b9) + imul(seed, 0x85ebca6b);
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const corner = (y - (y % 8)) * width + (x - (x % 8));
+        const label = fmix32((base + corner) | 0) % 6;
+        labels[(n * height + y) * width + x] = label === 5 ? 255 : label;
+      }
+    }
+  }
+  return { pixels, labels };
+}
+
+/** The norm of a tensor, and its product with a vector of noise, the one of number `index`. */
+export function fingerprint(values: Float32Array, index: number): [norm: number, product: number] {
+  const noise = randomTensor(values.length, index, 7, -0.5, 1);
+  let squares = 0;
+  let product = 0;
+  for (const [i, value] of values.entries()) {
+    squares += value * value;
+    product += value * (noise[i] as number);
+  }
+  return [Math.sqrt(squares), product];
 }

@@ -1,8 +1,10 @@
 // The networks that can be built: what they cost is what their papers and makers counted.
 
+import { existsSync } from 'node:fs';
 import { networks } from '../lib';
 import { layoutOf } from '../lib/import/layouts';
 import { readManifest } from '../lib/manifest';
+import { defaultModel, defaultWeights } from '../lib/weights';
 import { expectBuilt, run } from './command';
 import { temporaryFolder } from './folder';
 import { archiveOf, deeplabPytorchShapes, tensorflowMobileNetShapes, torchvisionShapes } from './synthetic-archives';
@@ -49,9 +51,10 @@ it('costs are of the image size that is asked for', () => {
   expect(() => networks({ width: 0 })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }));
 });
 
-it('says which published weights there are for each', () => {
+it('says which weights there are for each: published ones, and the model that ships', () => {
   const weights = [...byName.values()].flatMap((network) => network.weights);
-  expect([...weights].sort()).toEqual(Object.keys(readManifest()).sort());
+  const shipped = existsSync(defaultWeights) ? [defaultModel.name] : [];
+  expect([...weights].sort()).toEqual([...Object.keys(readManifest()), ...shipped].sort());
   expect(byName.get('v3-resnet50-torchvision')?.weights).toEqual(['deeplabv3-resnet50']);
   expect(byName.get('v1-vgg16-largefov')?.weights).toEqual([]);
 });

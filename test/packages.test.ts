@@ -6,6 +6,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSyn
 import path from 'node:path';
 import { binaryPackage, cudaPackage } from '../lib/platforms';
 import { version } from '../lib/version';
+import { defaultModel, defaultWeights } from '../lib/weights';
 import { Consumer, type Manifest, type Outcome, readManifest } from './consumer';
 import { temporaryFolder } from './folder';
 import { writeSmallModel } from './small-model';
@@ -103,6 +104,31 @@ describe('installed without compiler, network and install scripts', () => {
     expect(result).toMatchObject({ code: 0, stderr: '' });
     const png = readFileSync(path.join(consumer.folder, 'out/berlin-cathedral.labels.png'));
     expect(png.toString('latin1', 1, 4)).toBe('PNG');
+  });
+
+  (existsSync(defaultWeights) ? test : test.skip)(
+    'so it does by the model that ships, which is named nowhere',
+    async () => {
+      const result = await consumer.run('npx', 'deeplab', 'segment', photo, '-o', 'default', '--device', 'cpu');
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+      expect(result.stdout).toMatch(/\bbuilding\b/);
+      expect(readdirSync(installed('deeplab/weights')).sort()).toEqual(
+        expect.arrayContaining(['CARD.md', 'README.md', `${defaultModel.name}.safetensors`, 'manifest.json']),
+      );
+    },
+  );
+
+  test('where that model is missing, the message says so', async () => {
+    const file = installed('deeplab/weights', `${defaultModel.name}.safetensors`);
+    if (existsSync(file)) renameSync(file, `${file}.away`);
+    try {
+      const { code, stderr } = await consumer.run('npx', 'deeplab', 'segment', photo);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^deeplab: ERR_NOT_FOUND: There is no weights file "camvid-resnet101": looked for /);
+      expect(stderr).toContain(`${file}. It ships with deeplab`);
+    } finally {
+      if (existsSync(`${file}.away`)) renameSync(`${file}.away`, file);
+    }
   });
 
   test('all libraries come from node_modules, but those of C and C++', async () => {

@@ -10,6 +10,7 @@ import * as tar from 'tar';
 import { DeepLab, pullWeights } from '../lib';
 import { type Download, withDownload } from '../lib/download';
 import { readManifest } from '../lib/manifest';
+import { defaultModel, defaultWeights } from '../lib/weights';
 import * as command from './command';
 import { temporaryFolder } from './folder';
 import { tarHeader } from './import/hostile';
@@ -417,8 +418,11 @@ describe('the command line', () => {
     expect(pulled).toMatchObject({ code: 0, stderr: '' });
     expect(pulled.stdout).toMatch(/small\.safetensors: deeplab_v3 mobilenet_v2, 3 classes/);
     const listed = await command.run(root, ['weights', 'list', '--json']);
-    expect(JSON.parse(listed.stdout)).toMatchObject([
-      { name: 'small', file: path.join(cache, 'models/small.safetensors') },
+    const models = JSON.parse(listed.stdout) as { name: string; file: string | null }[];
+    const shipped = existsSync(defaultWeights) ? [[defaultModel.name, defaultWeights]] : [];
+    expect(models.map(({ name, file }) => [name, file])).toEqual([
+      ...shipped,
+      ['small', path.join(cache, 'models/small.safetensors')],
     ]);
     expect((await command.run(root, ['weights', 'list'])).stdout).toMatch(/^small .* yes$/m);
   });

@@ -1,8 +1,11 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { DeepLab } from '../lib';
 import { cachedModel } from '../lib/cache';
-import { resolveWeights } from '../lib/weights';
+import { defaultModel, defaultWeights, resolveDefaultWeights, resolveWeights, unpacked } from '../lib/weights';
 import { temporaryFolder } from './folder';
+import { readSafetensors } from './safetensors';
 
 const folder = temporaryFolder();
 const packaged = path.join(__dirname, '../weights');
@@ -57,4 +60,41 @@ test('a path with a null byte is ERR_NOT_FOUND too', async () => {
 
 test.each([undefined, null, 5, '', {}])('%p is not a path', async (value) => {
   await expect(resolveWeights(value as string)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' });
+});
+
+describe('the model that ships', () => {
+  const there = existsSync(defaultWeights);
+  if (!there) process.stdout.write(`skipped: ${defaultWeights} is not there\n`);
+
+  test('is in the weights folder, by a name that is its path as well', () => {
+    expect(defaultWeights).toBe(path.join(packaged, `${defaultModel.name}.safetensors`));
+  });
+
+  (there ? test : test.skip)('is what is loaded without a name, and by its name', async () => {
+    expect(await resolveDefaultWeights()).toBe(defaultWeights);
+    expect(await resolveWeights(defaultModel.name)).toBe(defaultWeights);
+    await using model = await DeepLab.load(undefined, { device: 'cpu', threads: 1 });
+    const { architecture, backbone, classes, metadata } = model;
+    expect({ architecture, backbone, count: classes.length }).toEqual({
+      architecture: 'deeplab_v2',
+      backbone: 'resnet101',
+      count: 11,
+    });
+    expect(metadata.licence).toMatch(/non-commercial/);
+  });
+
+  (there ? test : test.skip)('fits into 50 MB, in int8', async () => {
+    expect((await stat(defaultWeights)).size).toBeLessThan(50e6);
+    const { tensors } = readSafetensors(defaultWeights);
+    const kernels = Object.values(tensors).filter(({ shape }) => shape.length === 4);
+    expect(new Set(kernels.map(({ dtype }) => dtype))).toEqual(new Set(['I8']));
+  });
+
+  test('is looked for where Electron unpacks it', () => {
+    expect(unpacked('/app/resources/app.asar/node_modules/deeplab/weights')).toBe(
+      '/app/resources/app.asar.unpacked/node_modules/deeplab/weights',
+    );
+    expect(unpacked('/home/me/app.asar.unpacked/weights')).toBe('/home/me/app.asar.unpacked/weights');
+    expect(unpacked(packaged)).toBe(packaged);
+  });
 });

@@ -3,7 +3,7 @@
 
 import path from 'node:path';
 import { DeepLab } from '../deeplab';
-import { DeepLabError } from '../errors';
+import type { DeepLabError } from '../errors';
 import type { LoadOptions } from '../load-options';
 import { fromNative } from '../native';
 import { writeFileAtomically } from '../output';
@@ -54,16 +54,10 @@ interface Report {
  * Runs the command.
  *
  * @returns Whether every image was segmented and written.
- * @throws DeepLabError for what concerns all images: no model named, a model that cannot be loaded, clashing names.
+ * @throws DeepLabError for what concerns all images: a model that cannot be loaded, clashing names.
  */
 export async function segmentCommand(args: readonly string[], options: SegmentCommandOptions): Promise<boolean> {
-  const weights = options.model ?? process.env.DEEPLAB_MODEL;
-  if (!weights) {
-    throw new DeepLabError(
-      'ERR_INVALID_ARGUMENT',
-      'no model: name a weights file with --model FILE.safetensors or in the environment variable DEEPLAB_MODEL',
-    );
-  }
+  const weights = options.model ?? (process.env.DEEPLAB_MODEL || undefined);
   const inputs = await findInputs(args);
   const { outputStride, device, precision, cudnn, threads, winograd, json = false } = options;
   const model = await DeepLab.load(weights, { outputStride, device, precision, cudnn, threads, winograd });

@@ -11,6 +11,7 @@ import { exportOnnx } from '../onnx';
 import { pullWeights } from '../pull';
 import { formatBytes, formatInteger } from '../quantity';
 import { formatTable } from '../table';
+import { defaultModel, defaultWeights } from '../weights';
 import { DownloadBar } from './download-bar';
 
 /** Options of `deeplab weights import`, as commander leaves them. */
@@ -48,14 +49,29 @@ function formatIgnored({ ignored }: ImportReport): string[] {
   });
 }
 
-/** Prints the published models, and which of them are in the cache. */
-export function listCommand({ json }: { readonly json?: boolean }): void {
-  const models = Object.entries(readManifest()).map(([name, model]) => {
+/** The model that ships, as its file describes it; none if it is not there. */
+async function shippedModels() {
+  if (!existsSync(defaultWeights)) return [];
+  const { openSafetensors } = require('../import/safetensors') as typeof import('../import/safetensors');
+  const archive = await openSafetensors(defaultWeights);
+  await archive.close();
+  const { classes = '', dataset = '', accuracy = null, licence = null } = archive.metadata;
+  const title = 'DeepLab v2, ResNet-101';
+  const described = { title, classes: classes.split(',').length, dataset, accuracy, licence };
+  return [{ ...defaultModel, ...described, source: 'weights/CARD.md', file: defaultWeights, where: 'ships' }];
+}
+
+/** Prints the model that ships and the published ones, and which of them are in the cache. */
+export async function listCommand({ json }: { readonly json?: boolean }): Promise<void> {
+  const published = Object.entries(readManifest()).map(([name, model]) => {
     const file = cachedModel(name);
-    return { name, ...model, file: existsSync(file) ? file : null };
+    const there = existsSync(file);
+    return { name, ...model, file: there ? file : null, where: there ? 'yes' : 'no' };
   });
+  const models = [...(await shippedModels()), ...published];
   if (json) {
-    process.stdout.write(`${JSON.stringify(models, null, 2)}\n`);
+    const listed = models.map(({ where: _, ...model }) => model);
+    process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
     return;
   }
   const table = formatTable(
@@ -66,9 +82,7 @@ export function listCommand({ json }: { readonly json?: boolean }): void {
       { title: 'published accuracy', align: 'left' },
       { title: 'pulled', align: 'left' },
     ],
-    models.map(({ name, title, classes, accuracy, file }) => {
-      return [name, title, String(classes), accuracy ?? '', file === null ? 'no' : 'yes'];
-    }),
+    models.map(({ name, title, classes, accuracy, where }) => [name, title, String(classes), accuracy ?? '', where]),
   );
   process.stdout.write(`${table}\n`);
 }

@@ -125,7 +125,7 @@ function scaleOf(name: string): string {
 }
 
 /** Eight bytes of length, then JSON, padded with spaces so that the tensors are aligned. */
-function encodeHeader(header: unknown): Buffer {
+export function encodeHeader(header: unknown): Buffer {
   const json = Buffer.from(JSON.stringify(header));
   const length = Math.ceil(json.length / 8) * 8;
   const bytes = Buffer.alloc(8 + length, ' ');
@@ -166,7 +166,7 @@ function check(name: string, values: Float32Array, { shape }: ImportedTensor): v
 }
 
 /** Turns elements around on the machines that have them the other way. */
-function littleEndian<T extends Float32Array | Uint16Array>(values: T): Buffer | T {
+export function littleEndian<T extends Float32Array | Uint16Array>(values: T): Buffer | T {
   if (endianness() === 'LE') return values;
   const bytes = Buffer.from(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   return values.BYTES_PER_ELEMENT === 4 ? bytes.swap32() : bytes.swap16();

@@ -2,13 +2,12 @@
 
 #include <napi.h>
 
-#include <map>
-
 #include "addon/convert.h"
 #include "addon/crf_object.h"
 #include "addon/environment.h"
 #include "addon/graph.h"
 #include "addon/model_object.h"
+#include "addon/trainer_object.h"
 #include "addon/tune_model.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda_library.h"
@@ -64,14 +63,8 @@ Napi::Value inspect_model(const Napi::CallbackInfo& info) {
 
 // inspectConfig(metadata, width, height): NativeInspection
 Napi::Value inspect_config(const Napi::CallbackInfo& info) {
-  const Napi::Object given = object_argument(info[0], "metadata");
-  std::map<std::string, std::string> metadata;
-  for (const auto& [key, value] : given) {
-    metadata[key.As<Napi::String>()] = string_argument(static_cast<Napi::Value>(value), "metadata");
-  }
-  auto config = parse_config(metadata);
-  if (!config.ok()) throw to_error(info.Env(), config.status());
-  return inspection(*config, optimize(build_deeplab(*config)), info[1], info[2]);
+  const ModelConfig config = metadata_argument(info[0]);
+  return inspection(config, optimize(build_deeplab(config)), info[1], info[2]);
 }
 
 // cpuImplementations(path, precision, winograd, width, height): [layer, implementation][]
@@ -169,11 +162,13 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment);  // deleted with the environment
   environment->model_class = Napi::Persistent(ModelObject::define(env));
   environment->crf_class = Napi::Persistent(CrfObject::define(env));
+  environment->trainer_class = Napi::Persistent(TrainerObject::define(env));
   exports["loadModel"] = Napi::Function::New<ModelObject::load>(env, "loadModel");
   exports["inspectModel"] = Napi::Function::New<inspect_model>(env, "inspectModel");
   exports["inspectConfig"] = Napi::Function::New<inspect_config>(env, "inspectConfig");
   exports["cpuImplementations"] = Napi::Function::New<list_cpu_implementations>(env, "cpuImplementations");
   exports["createCrf"] = Napi::Function::New<CrfObject::create>(env, "createCrf");
+  exports["createTrainer"] = Napi::Function::New<TrainerObject::create>(env, "createTrainer");
   exports["tuneModel"] = Napi::Function::New<tune_model>(env, "tuneModel");
   exports["graph"] = Napi::Function::New<describe_graph>(env, "graph");
   exports["readTensors"] = Napi::Function::New<read_tensors>(env, "readTensors");

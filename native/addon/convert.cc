@@ -1,6 +1,7 @@
 #include "addon/convert.h"
 
 #include <cmath>
+#include <map>
 #include <sstream>
 
 #include "addon/crf_parameters.h"
@@ -129,6 +130,17 @@ Napi::Float32Array floats_argument(const Napi::Value& value, const char* name, i
 
 Napi::Uint8Array bytes_argument(const Napi::Value& value, const char* name, int64_t elements) {
   return array_argument<Napi::Uint8Array>(value, name, elements, napi_uint8_array, "Uint8Array");
+}
+
+ModelConfig metadata_argument(const Napi::Value& value) {
+  const Napi::Object given = object_argument(value, "metadata");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, text] : given) {
+    metadata[key.As<Napi::String>()] = string_argument(static_cast<Napi::Value>(text), "metadata");
+  }
+  auto config = parse_config(metadata);
+  if (!config.ok()) throw to_error(value.Env(), config.status());
+  return std::move(*config);
 }
 
 Shape image_argument(const Napi::Value& width, const Napi::Value& height, const Napi::Value& channels) {

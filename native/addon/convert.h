@@ -37,6 +37,8 @@ Enum choice_argument(const Napi::Value& value, const char* argument, const char*
 std::optional<Precision> precision_argument(const Napi::Value& value);
 // 0 is the file's.
 int output_stride_argument(const Napi::Value& value);
+// The `__metadata__` of a weights file, as an object of strings, parsed.
+ModelConfig metadata_argument(const Napi::Value& value);
 // A weights file, and of NativeLoadOptions the fields outputStride, device, cudnn, precision and winograd.
 NetworkRequest network_argument(const Napi::Value& path, const Napi::Object& options);
 Napi::Object object_argument(const Napi::Value& value, const char* name);

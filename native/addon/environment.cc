@@ -60,6 +60,7 @@ void Environment::tear_down() {
   for (Worker* worker : *workers) worker->stop();
   model_class.SuppressDestruct();  // the environment frees its references itself
   crf_class.SuppressDestruct();
+  trainer_class.SuppressDestruct();
   for (auto& [key, waiting] : waiting_) {
     waiting.result.SuppressDestruct();
     waiting.owner.SuppressDestruct();

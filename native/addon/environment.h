@@ -65,6 +65,7 @@ class Environment {
 
   Napi::FunctionReference model_class;
   Napi::FunctionReference crf_class;
+  Napi::FunctionReference trainer_class;
 
  private:
   struct Waiting {

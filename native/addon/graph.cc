@@ -85,13 +85,19 @@ struct SetFields {
   }
 };
 
+// Of a weights file, or of the `__metadata__` that one would have.
+ModelConfig config_argument(const Napi::Value& model, const Napi::Value& output_stride) {
+  if (model.IsObject()) return metadata_argument(model);
+  auto opened = open_model(string_argument(model, "path"), output_stride_argument(output_stride));
+  if (!opened.ok()) throw to_error(model.Env(), opened.status());
+  return std::move(opened->config);
+}
+
 }  // namespace
 
 Napi::Value describe_graph(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const auto model = open_model(string_argument(info[0], "path"), output_stride_argument(info[3]));
-  if (!model.ok()) throw to_error(env, model.status());
-  const Graph graph = build_deeplab(model->config);
+  const Graph graph = build_deeplab(config_argument(info[0], info[3]));
   const auto shapes = infer_shapes(graph, image_argument(info[1], info[2], Napi::Number::New(env, 3)));
   if (!shapes.ok()) throw to_error(env, shapes.status());
 

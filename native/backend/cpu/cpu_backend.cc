@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "backend/cpu/cpu_network.h"
+#include "backend/cpu/cpu_trainer.h"
 #include "backend/cpu/dense_crf.h"
 #include "backend/cpu/lattice_filter.h"
 #include "backend/cpu/onednn.h"
@@ -13,6 +14,18 @@ namespace {
 
 // Every layer geometry of a few image sizes; oneDNN's own default keeps the code of 1024.
 constexpr int kPrimitiveCacheCapacity = 256;
+
+Status check_precision(Precision precision) {
+  if (precision == Precision::kTF32 || precision == Precision::kF16) {
+    return error(Code::kUnsupportedPrecision, precision_name(precision),
+                 " is a GPU's precision. On the CPU, 'auto', 'f32' and, with AVX512-BF16 or AMX, 'bf16' work");
+  }
+  if (precision == Precision::kBF16 && !onednn::has_bf16()) {
+    return error(Code::kUnsupportedPrecision, "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
+                 onednn::isa_name(), " here. 'auto' and 'f32' work");
+  }
+  return Status();
+}
 
 class CpuBackend : public Backend {
  public:
@@ -30,15 +43,15 @@ class CpuBackend : public Backend {
 
   Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
-    if (options.precision == Precision::kTF32 || options.precision == Precision::kF16) {
-      return error(Code::kUnsupportedPrecision, precision_name(options.precision),
-                   " is a GPU's precision. On the CPU, 'auto', 'f32' and, with AVX512-BF16 or AMX, 'bf16' work");
-    }
-    if (options.precision == Precision::kBF16 && !onednn::has_bf16()) {
-      return error(Code::kUnsupportedPrecision, "bf16 needs a CPU with AVX512-BF16 or AMX; oneDNN may use ",
-                   onednn::isa_name(), " here. 'auto' and 'f32' work");
-    }
+    DEEPLAB_RETURN_IF_ERROR(check_precision(options.precision));
     return std::unique_ptr<Network>(std::make_unique<CpuNetwork>(std::move(weights), options));
+  }
+
+  Result<std::unique_ptr<Trainer>> create_trainer(std::shared_ptr<const TrainingNetwork> network,
+                                                  const NetworkOptions& options,
+                                                  const std::atomic<bool>& cancelled) override {
+    DEEPLAB_RETURN_IF_ERROR(check_precision(options.precision));
+    return create_cpu_trainer(std::move(network), options, cancelled);
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int threads,

@@ -24,6 +24,43 @@ void append_activation(dnnl::post_ops& operations, Activation activation) {
 
 memory::dims both(int64_t value) { return {value, value}; }
 
+constexpr auto kDirect = dnnl::algorithm::convolution_direct;
+
+// A convolution's window as oneDNN takes it.
+struct ConvolutionWindow {
+  explicit ConvolutionWindow(const ConvolutionSpec& spec)
+      : strides(both(spec.stride)),
+        dilates(both(spec.dilation - 1)),  // oneDNN counts the gaps
+        before{spec.rows.padding_before, spec.columns.padding_before},
+        after{spec.rows.padding_after, spec.columns.padding_after} {}
+
+  const memory::dims strides, dilates, before, after;
+};
+
+// The same for pooling, forward and, given that, backward.
+dnnl::pooling_forward::primitive_desc describe_pooling(dnnl::prop_kind kind, dnnl::algorithm algorithm,
+                                                       const memory::desc& source, const memory::desc& destination,
+                                                       const Window& window, const memory::dims& before,
+                                                       const memory::dims& after) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(),
+          kind,
+          algorithm,
+          source,
+          destination,
+          both(window.stride),
+          both(window.kernel),
+          both(window.dilation - 1),
+          before,
+          after,
+          user_scratchpad()};
+#else
+  const dnnl::pooling_forward::desc description(kind, algorithm, source, destination, both(window.stride),
+                                                both(window.kernel), before, after);
+  return {description, user_scratchpad(), engine()};
+#endif
+}
+
 }  // namespace
 
 const dnnl::engine& engine() {
@@ -43,45 +80,76 @@ dnnl::convolution_forward::primitive_desc describe_convolution(const Convolution
   append_activation(operations, spec.activation);
   attributes.set_post_ops(operations);
 
-  constexpr auto kInference = dnnl::prop_kind::forward_inference;
-  constexpr auto kDirect = dnnl::algorithm::convolution_direct;
-  const memory::dims strides = both(spec.stride);
-  const memory::dims dilates = both(spec.dilation - 1);  // oneDNN counts the gaps
-  const memory::dims before{spec.rows.padding_before, spec.columns.padding_before};
-  const memory::dims after{spec.rows.padding_after, spec.columns.padding_after};
+  const auto kind = spec.training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
+  const ConvolutionWindow at(spec);
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(),         kInference, kDirect, spec.source, spec.weights, spec.bias,
-          spec.destination, strides,    dilates, before,      after,        attributes};
+  return {engine(),         kind,       kDirect,    spec.source, spec.weights, spec.bias,
+          spec.destination, at.strides, at.dilates, at.before,   at.after,     attributes};
 #else
-  const dnnl::convolution_forward::desc description(kInference, kDirect, spec.source, spec.weights, spec.bias,
-                                                    spec.destination, strides, dilates, before, after);
+  const dnnl::convolution_forward::desc description(kind, kDirect, spec.source, spec.weights, spec.bias,
+                                                    spec.destination, at.strides, at.dilates, at.before, at.after);
   return {description, attributes, engine()};
+#endif
+}
+
+dnnl::convolution_backward_data::primitive_desc describe_backward_data(
+    const ConvolutionSpec& spec, const dnnl::convolution_forward::primitive_desc& forward) {
+  const ConvolutionWindow at(spec);
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(),   kDirect,   spec.source, spec.weights, spec.destination, at.strides,
+          at.dilates, at.before, at.after,    forward,      user_scratchpad()};
+#else
+  const dnnl::convolution_backward_data::desc description(kDirect, spec.source, spec.weights, spec.destination,
+                                                          at.strides, at.dilates, at.before, at.after);
+  return {description, user_scratchpad(), engine(), forward};
+#endif
+}
+
+dnnl::convolution_backward_weights::primitive_desc describe_backward_weights(
+    const ConvolutionSpec& spec, const memory::desc& kernel, const memory::desc& bias,
+    const dnnl::convolution_forward::primitive_desc& forward) {
+  const ConvolutionWindow at(spec);
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine(),   kDirect,    spec.source, kernel,   bias,    spec.destination,
+          at.strides, at.dilates, at.before,   at.after, forward, user_scratchpad()};
+#else
+  const dnnl::convolution_backward_weights::desc description(kDirect, spec.source, kernel, bias, spec.destination,
+                                                             at.strides, at.dilates, at.before, at.after);
+  return {description, user_scratchpad(), engine(), forward};
 #endif
 }
 
 dnnl::pooling_forward::primitive_desc describe_pooling(dnnl::algorithm algorithm, const memory::desc& source,
                                                        const memory::desc& destination, const Window& window,
                                                        const WindowExtent& rows, const WindowExtent& columns) {
-  constexpr auto kInference = dnnl::prop_kind::forward_inference;
+  return describe_pooling(dnnl::prop_kind::forward_inference, algorithm, source, destination, window,
+                          {rows.padding_before, columns.padding_before}, {rows.padding_after, columns.padding_after});
+}
+
+TrainingPooling describe_training_pooling(dnnl::algorithm algorithm, const memory::desc& source,
+                                          const memory::desc& destination, const Window& window,
+                                          const WindowExtent& rows, const WindowExtent& columns) {
   const memory::dims before{rows.padding_before, columns.padding_before};
   const memory::dims after{rows.padding_after, columns.padding_after};
+  auto forward =
+      describe_pooling(dnnl::prop_kind::forward_training, algorithm, source, destination, window, before, after);
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(),
-          kInference,
-          algorithm,
-          source,
-          destination,
-          both(window.stride),
-          both(window.kernel),
-          both(window.dilation - 1),
-          before,
-          after,
-          user_scratchpad()};
+  return {forward,
+          {engine(), algorithm, source, destination, both(window.stride), both(window.kernel),
+           both(window.dilation - 1), before, after, forward, user_scratchpad()}};
 #else
-  const dnnl::pooling_forward::desc description(kInference, algorithm, source, destination, both(window.stride),
-                                                both(window.kernel), before, after);
-  return {description, user_scratchpad(), engine()};
+  const dnnl::pooling_backward::desc description(algorithm, source, destination, both(window.stride),
+                                                 both(window.kernel), before, after);
+  return {forward, {description, user_scratchpad(), engine(), forward}};
 #endif
+}
+
+dnnl::reorder::primitive_desc describe_reorder(const memory::desc& from, const memory::desc& to, bool add) {
+  dnnl::primitive_attr attributes = user_scratchpad();
+  dnnl::post_ops operations;
+  if (add) operations.append_sum(1.0f);
+  attributes.set_post_ops(operations);
+  return {engine(), from, engine(), to, attributes};
 }
 
 dnnl::matmul::primitive_desc describe_matmul(const memory::desc& source, const memory::desc& weights,
