@@ -126,7 +126,7 @@ class HostConvolution : public Convolution {
     const int64_t in = spec_.in_channels, out = spec_.out_channels, area = spec_.kernel * spec_.kernel;
     const auto input = floats<T>(arguments.input, spec_.input_elements());
     const auto gradient = floats<T>(arguments.gradient, spec_.output_elements());
-    auto* output = static_cast<float*>(arguments.output);
+    auto* output = static_cast<T*>(arguments.output);
     parallel_for(out, [&](int64_t o) {
       std::vector<double> sums(area * in);
       for (int64_t n = 0; n < spec_.n; ++n) {
@@ -135,7 +135,7 @@ class HostConvolution : public Convolution {
           for (int64_t i = 0; i < in; ++i) sums[element * in + i] += factor * input[from * in + i];
         });
       }
-      for (int64_t i = 0; i < area * in; ++i) output[o * area * in + i] = static_cast<float>(sums[i]);
+      for (int64_t i = 0; i < area * in; ++i) output[o * area * in + i] = from_float<T>(static_cast<float>(sums[i]));
     });
   }
 

@@ -21,8 +21,7 @@ enum class ConvDirection {
 
 // y = relu(conv(x) + bias + residual), what of these there is. ReLU6 is no more than that here: of cuDNN's engines none
 // that has tensor cores, and comes compiled, knows its upper bound (layers.h). All of the precision's element type,
-// activations NHWC, the kernel [out,kernel,kernel,in], the bias [out]; sums in f32. The gradient of the kernel is f32
-// in every precision.
+// activations NHWC, the kernel [out,kernel,kernel,in], the bias [out]; sums in f32.
 struct ConvSpec {
   ConvDirection direction = ConvDirection::kForward;
   Precision precision = Precision::kF16;

@@ -183,10 +183,12 @@ class CudaTrainer : public Trainer {
     return status;
   }
 
-  // Gradients of activations are of the mean loss; in f16, whose smallest numbers they would fall below, times the
-  // power of two next to what that mean was divided by: of parameters' gradients it is taken out again.
+  // Gradients of activations are of the mean loss; in f16, whose smallest numbers they would fall below, times a power
+  // of two: of parameters' gradients it is taken out again. Those of kernels, in f16 as well, must not grow too large.
   StepValues step_values(const TrainingBatch& batch, double weight) const {
-    const double raised = precision_ == Precision::kF16 && weight > 0 ? std::exp2(std::floor(std::log2(weight))) : 1.0;
+    constexpr double kMostRaised = 4096;
+    const double raised =
+        precision_ == Precision::kF16 ? std::exp2(std::floor(std::log2(std::clamp(weight, 1.0, kMostRaised)))) : 1.0;
     StepValues values{};
     values.loss_factor = weight > 0 ? static_cast<float>(raised / weight) : 0.0f;
     values.parameter_factor = static_cast<float>(batch.scale / raised);

@@ -49,8 +49,7 @@ class TrialMemory {
     if (!forward) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.output_elements(), &gradient_));
     const int64_t computed =
         forward ? spec.output_elements() : (reads_kernel ? spec.input_elements() : spec.kernel_elements());
-    const size_t element = reads_kernel ? element_bytes(spec.precision) : sizeof(float);
-    DEEPLAB_RETURN_IF_ERROR(output_.allocate(computed * element, kPurpose));
+    DEEPLAB_RETURN_IF_ERROR(output_.allocate(computed * element_bytes(spec.precision), kPurpose));
     return workspace_.allocate(workspace, kPurpose);
   }
 

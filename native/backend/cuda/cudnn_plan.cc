@@ -147,7 +147,9 @@ class OperationChain {
     switch (spec_.direction) {
       case ConvDirection::kBackwardData:
         return keep(make_tensor(cudnn_, id, element_type(spec_.precision), dims_of(kInput)));
-      case ConvDirection::kBackwardFilter: return keep(make_tensor(cudnn_, id, CUDNN_DATA_FLOAT, dims_of(kKernel)));
+      // Of 16-bit tensors no engine that comes compiled gives f32, on any card.
+      case ConvDirection::kBackwardFilter:
+        return keep(make_tensor(cudnn_, id, element_type(spec_.precision), dims_of(kKernel)));
       default:
         return keep(
             make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT, dims_of(kOutput), !last));
@@ -249,6 +251,8 @@ Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descri
   DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.get_attribute(heuristics->get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                           CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, handles.data()),
                                       "the engines"));
+  // There may be fewer in the end than were announced.
+  found.resize(std::min(found.size(), static_cast<size_t>(count)));
   for (Descriptor& config : found) {
     cudnnBackendDescriptor_t handle = nullptr;
     DEEPLAB_RETURN_IF_ERROR(

@@ -394,12 +394,13 @@ struct FinishParameterGradient {
 };
 
 // A thread for each element.
+template <typename T>
 struct AddParameterGradientKernel {
-  const float* computed;
+  const T* computed;
   const StepValues* step;
   float* gradient;
 
-  DEEPLAB_INLINE void operator()(int64_t i) const { gradient[i] += computed[i] * step->parameter_factor; }
+  DEEPLAB_INLINE void operator()(int64_t i) const { gradient[i] += to_float(computed[i]) * step->parameter_factor; }
 };
 
 }  // namespace deeplab::cuda

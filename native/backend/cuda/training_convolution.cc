@@ -50,13 +50,13 @@ struct TrainedConvolution {
   int64_t kernel_elements = 0, input_eights = 0;
   float* kernel_gradient = nullptr;
 
-  size_t kernel_bytes() const { return round_up(kernel_elements * sizeof(float), kPlanAlignment); }
+  size_t kernel_bytes(size_t element) const { return round_up(kernel_elements * element, kPlanAlignment); }
   size_t data_bytes(size_t element) const {
     return adds_data ? round_up(8 * input_eights * element, kPlanAlignment) : 0;
   }
   size_t scratch_bytes(size_t element) const {
     const size_t for_data = data == nullptr ? 0 : data_bytes(element) + data->workspace_bytes();
-    return std::max({before.scratch_bytes(), kernel_bytes() + filter->workspace_bytes(), for_data});
+    return std::max({before.scratch_bytes(), kernel_bytes(element) + filter->workspace_bytes(), for_data});
   }
 
   template <typename T>
@@ -67,9 +67,9 @@ struct TrainedConvolution {
     arguments.gradient = context.at<void>(memory.gradient);
     arguments.input = context.at<void>(memory.inputs[0]);
     arguments.output = scratch;
-    arguments.workspace = scratch + kernel_bytes();
+    arguments.workspace = scratch + kernel_bytes(sizeof(T));
     DEEPLAB_RETURN_IF_ERROR(filter->run(context.stream, arguments));
-    const AddParameterGradientKernel add{reinterpret_cast<const float*>(scratch), context.step, kernel_gradient};
+    const AddParameterGradientKernel<T> add{reinterpret_cast<const T*>(scratch), context.step, kernel_gradient};
     DEEPLAB_RETURN_IF_ERROR(launch(context.stream, kernel_elements, add));
     if (data == nullptr) return Status();
     auto* const input_gradient = context.at<Eight<T>>(memory.input_gradients[0]);
