@@ -1,4 +1,4 @@
-// Prints the class of the pixel in the middle of a photo: node examples/segment.cjs model.safetensors [photo]
+// Prints the class of the pixel in the middle of a photo: node examples/segment.cjs [model.safetensors] [photo]
 
 const path = require('node:path');
 const { DeepLab } = require('deeplab');

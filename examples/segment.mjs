@@ -1,4 +1,4 @@
-// Segments a photo and writes an overlay: node examples/segment.mjs model.safetensors [photo] [overlay.png]
+// Segments a photo and writes an overlay: node examples/segment.mjs [model.safetensors] [photo] [overlay.png]
 
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

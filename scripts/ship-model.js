@@ -7,7 +7,8 @@
 // RUN has config.json, best.safetensors (or last.safetensors, with --last), log.jsonl and curves.png. EVALUATIONS has what
 // `deeplab eval --json` printed for the file that the first call made; that call prints the commands. --hardware TEXT says
 // in the card what it was trained on. --out FOLDER and --pictures FOLDER are for other places than weights/ and
-// docs/images/NAME/. Refuses a training that did not begin with random weights: those of others may not ship.
+// docs/images/NAME/. The training began with random weights, or with those of another that did: its folder, which has them,
+// has its config.json too. Anything else is refused, for the weights of others may not ship.
 
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
@@ -71,9 +72,18 @@ function metadataOf(file) {
 
 const sha256 = (file) => createHash('sha256').update(fs.readFileSync(file)).digest('hex');
 
-async function convert(run) {
+/** The folders of the trainings that led to the last of them, the first one first. */
+function lineageOf(run) {
   const { init } = readJson(path.join(run, 'config.json'));
-  if (init?.from) throw new Error(`${run} began with the weights of ${init.from}: those of others may not ship`);
+  if (!init?.from) return [run];
+  const before = path.dirname(path.resolve(init.from));
+  if (before !== path.resolve(run) && fs.existsSync(path.join(before, 'config.json')))
+    return [...lineageOf(before), run];
+  throw new Error(`${run} began with the weights of ${init.from}: those of others may not ship`);
+}
+
+async function convert(run) {
+  lineageOf(run);
   const trained = path.join(run, options.last ? 'last.safetensors' : 'best.safetensors');
   const { bytes } = await importWeights(trained, output, { precision: 'int8' });
   rewriteMetadata(output, ({ imported_from: _, ...metadata }) => ({ ...metadata, ...facts }));
@@ -115,6 +125,17 @@ function iterationsOf(run) {
   return options.last || best === undefined ? lines.at(-1).iteration : best.iteration;
 }
 
+/** How one of the trainings is done again. */
+function describeTraining(run, stage) {
+  const config = readJson(path.join(run, 'config.json'));
+  const began = stage === 0 ? 'from random weights' : 'from the weights of the one before';
+  return `${iterationsOf(run)} iterations with the seed ${config.seed}, ${began}, by \`deeplab train --config FILE\` and
+
+\`\`\`json
+${JSON.stringify(config, null, 2)}
+\`\`\``;
+}
+
 function writeCard(run, folder) {
   const results = evaluations.map(({ file }) => readJson(path.join(folder, file)));
   const [plain, scales, crf] = results.map(({ miou }) => percent(miou));
@@ -123,7 +144,6 @@ function writeCard(run, folder) {
   fs.mkdirSync(options.pictures, { recursive: true });
   const curves = path.join(options.pictures, 'curves.png');
   fs.copyFileSync(path.join(run, 'curves.png'), curves);
-  const config = readJson(path.join(run, 'config.json'));
   const { classes, channel_order: order, value_range: range, mean, std } = metadataOf(output);
   const fields = {
     name,
@@ -137,10 +157,8 @@ function writeCard(run, folder) {
       : 'The weights are those of the iteration with the best mIoU on the validation images, which flatters the figures below a little.',
     precision: results[0].precision ?? 'f32',
     table: table(results),
-    iterations: String(iterationsOf(run)),
-    seed: String(config.seed),
-    hardware: options.hardware === undefined ? '' : `, on ${options.hardware}`,
-    config: JSON.stringify(config, null, 2),
+    hardware: options.hardware === undefined ? '' : ` On ${options.hardware}.`,
+    trainings: lineageOf(run).map(describeTraining).join('\n\n'),
     curves: path.relative(options.out, curves),
     commands: commands('RUN').join('\n'),
   };

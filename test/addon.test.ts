@@ -125,6 +125,7 @@ describe('of what lib/ would never ask', () => {
     ['graph', ['file', 0, 8, 0], 'Expected an integer from 1 to 1048576 for width'],
     ['graph', ['file', 8, 8, -1], 'Expected an integer from 0 to 16 for outputStride'],
     ['graph', ['file', 8, 8, 4], '4'],
+    ['graph', [{ classes: 1 }, 8, 8, 0], 'Expected a string for metadata'],
     ['readTensors', [undefined, []], 'Expected a string for path'],
     ['readTensors', ['file', undefined], 'Expected an object for tensors'],
     ['readTensors', ['file', [1]], 'Expected an object for tensor'],

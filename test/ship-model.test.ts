@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DeepLab } from '../lib';
 import { initialize } from '../lib/train/initialize';
@@ -77,7 +77,7 @@ test('the card has the figures of the evaluations, and the file says its accurac
   expect(card).toContain('| sky | 50.00 | 51.00 | 52.00 |');
   expect(card).toContain('| tree |  |  |  |');
   expect(card).toContain('| **mIoU** | 60.00 | 61.00 | 62.00 |');
-  expect(card).toMatch(/200 iterations with the seed 41, on two cores:/);
+  expect(card).toMatch(/On two cores\.\n\n200 iterations with the seed 41, from random weights, by/);
   expect(card).toContain(createHash('sha256').update(readFileSync(shipped)).digest('hex'));
   expect(card).not.toMatch(/\{\{|undefined|NaN/);
   expect(card).toContain('](../pictures/curves.png)');
@@ -89,6 +89,20 @@ test('the card has the figures of the evaluations, and the file says its accurac
 
 test('a training that began with the weights of others is refused', () => {
   writeConfig('resnet50.pth');
+  expect(() => ship('--card', at('evaluations'))).toThrow(/may not ship/);
   expect(() => ship()).toThrow(/began with the weights of resnet50\.pth: those of others may not ship/);
+  writeConfig(null);
+});
+
+test('a training that began with the weights of one of our own is described with it', () => {
+  cpSync(at('run'), at('before'), { recursive: true });
+  writeConfig(at('before/best.safetensors'));
+  ship();
+  ship('--card', at('evaluations'));
+  const card = readFileSync(at('weights/CARD.md'), 'utf8');
+  expect(card.match(/\d+ iterations with the seed \d+, from [^,]*/g)).toEqual([
+    '200 iterations with the seed 41, from random weights',
+    '200 iterations with the seed 41, from the weights of the one before',
+  ]);
   writeConfig(null);
 });

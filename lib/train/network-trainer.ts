@@ -29,7 +29,8 @@ export class NetworkTrainer {
 
   /** @throws What {@link NativeTrainer} can fail with, as a DeepLabError; ERR_ABORTED. */
   static async create(file: string, options: NativeTrainerOptions, signal: AbortSignal): Promise<NetworkTrainer> {
-    return new NetworkTrainer(await awaitNative(() => native().createTrainer(file, options), signal));
+    const make = (making: AbortSignal) => awaitNative(() => native().createTrainer(file, options), making);
+    return new NetworkTrainer(await within(signal, make));
   }
 
   get parameters(): readonly NativeParameter[] {
@@ -43,16 +44,7 @@ export class NetworkTrainer {
     signal: AbortSignal,
   ): Promise<number> {
     const start = () => this.native.accumulate(pixels, labels, options);
-    // The signal lives as long as the training: each request has one of its own, which is forgotten with it.
-    const request = new AbortController();
-    const stop = () => request.abort(signal.reason);
-    signal.throwIfAborted();
-    signal.addEventListener('abort', stop, { once: true });
-    try {
-      return (await this.#request(start, request.signal)).loss;
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+    return (await within(signal, (request) => this.#request(start, request))).loss;
   }
 
   /** Never cancelled: a network is either of one iteration or of the next. */
@@ -78,5 +70,21 @@ export class NetworkTrainer {
     signal = new AbortController().signal,
   ): Promise<T> {
     return awaitRequest({ start, cancel: (id) => this.native.cancel(id) }, signal);
+  }
+}
+
+/**
+ * Makes a call with a signal of its own, which says nothing any more when the call is over: the training's own lives for
+ * hours, and its end must neither end what was made long ago nor be listened to by every call that was.
+ */
+async function within<T>(signal: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const own = new AbortController();
+  const stop = () => own.abort(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await call(own.signal);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }

@@ -33,12 +33,6 @@ DEEPLAB_INLINE Floats activate(Floats value, float upper) {
   value = value < zero ? zero : value;
   return value > top ? top : value;
 }
-DEEPLAB_INLINE float masked(float gradient, float y, float upper) { return y > 0 && y < upper ? gradient : 0; }
-DEEPLAB_INLINE Floats masked(Floats gradient, Floats y, float upper) {
-  const Floats zero{};
-  return (y > zero) & (y < zero + upper) ? gradient : zero;
-}
-
 // The upper bound of an activation that has a lower one.
 float upper_bound(Activation activation) { return activation == Activation::kRelu6 ? 6.0f : __builtin_huge_valf(); }
 
@@ -114,12 +108,21 @@ DEEPLAB_INLINE void scale_channels_of(const T* x, const T* residual, Rows rows, 
   }
 }
 
-template <typename T>
-DEEPLAB_INLINE void mask_gradient_of(T* gradient, const T* y, int64_t elements, float upper) {
-  for_channels(elements, [&](auto lanes, int64_t i) DEEPLAB_INLINE_LAMBDA {
-    using Lanes = decltype(lanes);
-    put(gradient + i, masked(get<Lanes>(gradient + i), get<Lanes>(y + i), upper));
-  });
+// Positive numbers are in the order of their bits: an activation let through what is from 1 to below the bits of its
+// upper bound. GCC makes vectors of this loop, but not of comparisons of Floats.
+template <typename Bits>
+DEEPLAB_INLINE void mask_gradient_bits(Bits* gradient, const Bits* y, int64_t elements, Bits upper) {
+  for (int64_t i = 0; i < elements; ++i) {
+    gradient[i] = static_cast<Bits>(y[i] - 1) < static_cast<Bits>(upper - 1) ? gradient[i] : Bits(0);
+  }
+}
+DEEPLAB_INLINE void mask_gradient_of(uint16_t* gradient, const uint16_t* y, int64_t elements, float upper) {
+  mask_gradient_bits<uint16_t>(gradient, y, elements, bf16_from_float(upper));
+}
+DEEPLAB_INLINE void mask_gradient_of(float* gradient, const float* y, int64_t elements, float upper) {
+  using Bits = uint32_t __attribute__((may_alias));
+  mask_gradient_bits<Bits>(reinterpret_cast<Bits*>(gradient), reinterpret_cast<const Bits*>(y), elements,
+                           bits_from_float(upper));
 }
 
 template <typename T>
