@@ -76,6 +76,10 @@ class CudaBackend : public Backend {
   std::string device() const override { return "cuda:" + std::to_string(gpu_.index); }
   std::vector<Precision> precisions() const override { return gpu_.precisions; }
   Precision auto_precision() const override { return Precision::kF16; }
+  Precision auto_training_precision() const override {
+    const auto& known = gpu_.precisions;
+    return std::find(known.begin(), known.end(), Precision::kBF16) != known.end() ? Precision::kBF16 : Precision::kF32;
+  }
   std::string plan_cache() const override { return PlanCache::default_folder(); }
 
   Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
