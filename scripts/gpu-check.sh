@@ -144,7 +144,7 @@ rivals() {
 # Suites that are skipped for want of a GPU are no success.
 javascript() {
   cd "$WORK/package" &&
-    "$WORK/node" node_modules/jest/bin/jest.js --runInBand --json --outputFile="$WORK/javascript.json" test/gpu.test.js &&
+    "$WORK/node" node_modules/jest/bin/jest.js --runInBand --json --outputFile="$WORK/javascript.json" test/gpu.test.js test/gpu-training.test.js &&
     "$WORK/node" -e 'process.exit(JSON.parse(require("fs").readFileSync(process.argv[1])).numPassedTests > 0 ? 0 : 1)' \
       "$WORK/javascript.json"
 }
