@@ -284,7 +284,7 @@ int run(const std::string& folder, const std::string& path) {
   return failures == 0 ? 0 : 1;
 }
 
-// Every convolution of a training step, in its three directions.
+// Every convolution of training steps, in its three directions, on a card of each generation of tensor cores.
 int run_training(const std::string& folder) {
   auto cudnn = open_cudnn(folder);
   expect(cudnn.ok(), cudnn.status().message());
@@ -294,6 +294,7 @@ int run_training(const std::string& folder) {
   std::vector<ModelConfig> configs = family();
   configs.push_back(network_config("resnet101", 21));
   for (const Card& card : kCards) {
+    if (card.version == 860 || card.version == 890) continue;
     for (const Precision precision : {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16}) {
       if (card.version < 800 && (precision == Precision::kTF32 || precision == Precision::kBF16)) continue;
       Specs specs;
