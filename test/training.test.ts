@@ -86,8 +86,9 @@ describe.each(casesOf('training'))('gradients of %s', (name) => {
       const { data } = await trainer.read(index, running ? 'value' : 'gradient').result;
       errors[tensor] = distance(fingerprint(data, indexOf(tensor)), wanted, running ? 0 : least);
     }
-    // Batch norm by the batch divides by what is left of differences: PyTorch's own float32 is 1.5e-3 away.
-    const bound = reference.batchNorm === 'trained' ? 5e-3 : 1e-4;
+    // Most are 1e-6 away. But where a sum is zero but for its rounding, ReLU may open or close, which all layers before
+    // it feel; more so where batch norm divides by what is left of differences (PyTorch's own float32: 1.5e-3).
+    const bound = reference.batchNorm === 'trained' ? 1e-2 : 1e-3;
     const wrong = Object.entries(errors).filter(([, error]) => !(error < bound));
     expect(wrong).toEqual([]);
     await trainer.close();
