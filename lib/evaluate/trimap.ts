@@ -116,7 +116,8 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function meanIou(confusion: Float64Array, classes: number): number {
+/** The mean over the classes that [true class, found class] has; NaN where there are none. */
+export function meanIou(confusion: Float64Array, classes: number): number {
   const cell = (truth: number, found: number) => confusion[truth * classes + found] as number;
   let [sum, known] = [0, 0];
   for (let id = 0; id < classes; id++) {
