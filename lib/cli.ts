@@ -6,6 +6,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CrfCommandOptions } from './cli/crf';
+import type { CrfSearchCommandOptions } from './cli/crf-search';
 import type { SegmentCommandOptions } from './cli/segment';
 import type { TrainCommandOptions } from './cli/train';
 import type { ImportCommandOptions } from './cli/weights';
@@ -104,6 +105,40 @@ function program(): Command {
     .action(async (image: string, options: CrfCommandOptions) => {
       const { crfCommand } = await import('./cli/crf.js');
       await crfCommand(image, options);
+    });
+
+  deeplab
+    .command('crf-search')
+    .description("Search the parameters of a model's fully connected CRF on labelled images.")
+    .option(
+      '--model <file>',
+      'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
+    )
+    .requiredOption('--data <format path...>', 'dataset: voc, camvid, cityscapes or folder, and where it is')
+    .option('--split <name>', 'split of the dataset (default: val)')
+    .option('--limit <number>', 'images to search on, evenly spread over the split (default: 100)', parseCount)
+    .option('--weight <numbers>', "values of the bilateral term's weight (default: 2,4,8)", parseNumbers)
+    .option('--xy <numbers>', 'of its deviation of position (default: 15,30,60,120)', parseNumbers)
+    .option('--rgb <numbers>', 'of its deviation of colour (default: 2,4,8)', parseNumbers)
+    .option('--random <number>', 'draw this many combinations between these values instead of trying all', parseCount)
+    .option('--seed <number>', 'of what is drawn (default: 0)', parseCount)
+    .option('--rounds <number>', 'rounds of refinement around the best (default: 2)', parseCount)
+    .option('--gaussian <weight,xy>', "the Gaussian term, which is not searched (default: the model's)", parseGaussian)
+    .option('--iterations <number>', "mean-field iterations (default: the model's)", parseCount)
+    .option('--scales <numbers>', 'scales of the image at which the network runs, as in 0.5,0.75,1', parseScales)
+    .addOption(
+      new Option('--fuse <rule>', 'how the logits of the scales become one (default: max)').choices(fuseChoices),
+    )
+    .option('--flip', 'run the network on the mirrored image as well')
+    .addOption(outputStrideOption())
+    .addOption(precisionOption())
+    .addOption(deviceOption())
+    .option('--concurrency <number>', 'CRFs at once, each on a CPU thread (default: all threads)', parseCount)
+    .option('-o, --out <file>', 'write all that was tried and found, as JSON')
+    .option('--json', 'print JSON')
+    .action(async (options: CrfSearchCommandOptions) => {
+      const { crfSearchCommand } = await import('./cli/crf-search.js');
+      await crfSearchCommand(options);
     });
 
   deeplab
@@ -275,6 +310,10 @@ function parseNumber(text: string): number {
 
 function parseScales(text: string): readonly number[] {
   return readScales(text.split(',').map(parseNumber));
+}
+
+function parseNumbers(text: string): readonly number[] {
+  return text.split(',').map(parseNumber);
 }
 
 function parseBilateral(text: string): BilateralTerm {

@@ -54,7 +54,7 @@ export interface CrfSearchOptions
    * Values to try, in all combinations. Default `weight` 2, 4, 8, `xy` 15, 30, 60, 120, `rgb` 2, 4, 8. With `random`, each
    * is drawn from between the least and the greatest, evenly on a logarithmic scale.
    */
-  readonly grid?: Partial<Record<keyof BilateralParameters, readonly number[]>> | undefined;
+  readonly grid?: { readonly [Name in keyof BilateralParameters]?: readonly number[] | undefined } | undefined;
   /** Draws this many combinations instead of trying all of the grid, 1..10000. */
   readonly random?: number | undefined;
   /** Of what is drawn: the same seed draws the same. Default 0. */
@@ -129,8 +129,8 @@ const rules: Readonly<Record<keyof CrfSearchOptions, OptionRule>> = {
  * that the model was trained on.
  *
  * @throws ERR_ABORTED, ERR_TIMEOUT, ERR_CLOSED, ERR_WRITE; what reading the images, `DeepLab.segment` and
- * {@link denseCrf} throw; ERR_INVALID_ARGUMENT for an unknown or wrong option, or a dataset of more classes than the model
- * has.
+ * {@link denseCrf} throw; ERR_INVALID_ARGUMENT for an unknown or wrong option, or a dataset whose number of classes is not
+ * the model's.
  *
  * @example
  * ```ts
@@ -154,8 +154,8 @@ export async function crfSearch(
   checkOptions(options.grid ?? {}, { weight: valuesRule, xy: valuesRule, rgb: valuesRule }, 'grid');
   const gaussianRules = { weight: { ...positiveRule, required: true }, xy: { ...positiveRule, required: true } };
   if (options.gaussian !== undefined) checkOptions(options.gaussian, gaussianRules, 'gaussian');
-  const [images, known] = [dataset.classes.length, model.classes.length];
-  if (images > known) throw invalidArgument('dataset', `dataset of at most the model's ${known} classes`, images);
+  const [labels, known] = [dataset.classes.length, model.classes.length];
+  if (labels !== known) throw invalidArgument('dataset', `dataset of the model's ${known} classes`, labels);
   return await stoppable(options, 'search', async (signal) => {
     const start = performance.now();
     const scores = new KeptScores(options.memoryLimit ?? 2 ** 31);

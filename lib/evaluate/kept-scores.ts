@@ -32,7 +32,7 @@ export class KeptScores {
       return;
     }
     try {
-      this.#folder ??= await mkdtemp(path.join(os.tmpdir(), 'deeplab-scores-'));
+      this.#folder ??= await mkdtemp(path.join(os.tmpdir(), `deeplab-scores-${process.pid}-`));
       const file = path.join(this.#folder, `${this.#kept.length}.f32`);
       await writeFile(file, new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength));
       this.#kept.push(file);
