@@ -7,6 +7,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CrfCommandOptions } from './cli/crf';
 import type { CrfSearchCommandOptions } from './cli/crf-search';
+import type { EvaluateCommandOptions } from './cli/evaluate';
 import type { SegmentCommandOptions } from './cli/segment';
 import type { TrainCommandOptions } from './cli/train';
 import type { ImportCommandOptions } from './cli/weights';
@@ -110,11 +111,12 @@ function program(): Command {
   deeplab
     .command('crf-search')
     .description("Search the parameters of a model's fully connected CRF on labelled images.")
+    .argument('<path>', 'folder of the dataset')
+    .addOption(dataOption())
     .option(
       '--model <file>',
       'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
     )
-    .requiredOption('--data <format path...>', 'dataset: voc, camvid, cityscapes or folder, and where it is')
     .option('--split <name>', 'split of the dataset (default: val)')
     .option('--limit <number>', 'images to search on, evenly spread over the split (default: 100)', parseCount)
     .option('--weight <numbers>', "values of the bilateral term's weight (default: 2,4,8)", parseNumbers)
@@ -136,9 +138,9 @@ function program(): Command {
     .option('--concurrency <number>', 'CRFs at once, each on a CPU thread (default: all threads)', parseCount)
     .option('-o, --out <file>', 'write all that was tried and found, as JSON')
     .option('--json', 'print JSON')
-    .action(async (options: CrfSearchCommandOptions) => {
+    .action(async (place: string, options: CrfSearchCommandOptions) => {
       const { crfSearchCommand } = await import('./cli/crf-search.js');
-      await crfSearchCommand(options);
+      await crfSearchCommand(place, options);
     });
 
   deeplab
@@ -154,6 +156,42 @@ function program(): Command {
     .action(async (options: TrainCommandOptions) => {
       const { trainCommand } = await import('./cli/train.js');
       await trainCommand(options);
+    });
+
+  deeplab
+    .command('eval')
+    .description(
+      'Evaluate a model on images whose labels are known. docs/evaluation.md describes datasets and figures.',
+    )
+    .argument('<path>', 'folder of the dataset')
+    .addOption(dataOption())
+    .option('--split <name>', 'split of the dataset (default: val)')
+    .option(
+      '--model <file>',
+      'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
+    )
+    .option('-o, --out <folder>', 'folder for the results, from which a killed evaluation goes on')
+    .option('--scales <numbers>', 'scales of the image at which the network runs, as in 0.5,0.75,1', parseScales)
+    .addOption(
+      new Option('--fuse <rule>', 'how the logits of the scales become one (default: max)').choices(fuseChoices),
+    )
+    .option('--flip', 'run the network on the mirrored image as well')
+    .option('--crf', "evaluate the labels after the model's fully connected CRF as well")
+    .option('--limit <number>', 'take this many images, the first ones', parseCount)
+    .option(
+      '--trimap <widths>',
+      'mean IoU in bands around boundaries of these widths in pixels, as in 1,2,5',
+      parseWidths,
+    )
+    .option('--html', 'write report.html into the folder as well')
+    .addOption(precisionOption())
+    .addOption(deviceOption())
+    .addOption(cudnnOption())
+    .option('--threads <number>', 'CPU threads (default: all)', parseCount)
+    .option('--json', 'print a line of JSON')
+    .action(async (place: string, options: EvaluateCommandOptions) => {
+      const { evaluateCommand } = await import('./cli/evaluate.js');
+      await evaluateCommand(place, options);
     });
 
   deeplab
@@ -270,6 +308,12 @@ interface TuneCommandOptions extends Omit<TuneOptions, 'width' | 'height'> {
   readonly json?: boolean;
 }
 
+function dataOption(): Option {
+  return new Option('--data <format>', 'how the dataset lies there')
+    .choices(['voc', 'camvid', 'cityscapes', 'folder'])
+    .makeOptionMandatory();
+}
+
 function sizeOption(): Option {
   return new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
     .argParser(parseSize)
@@ -295,6 +339,10 @@ function cudnnOption(): Option {
 /** The values of an option that may be repeated. */
 function collect(value: string, before: readonly string[]): readonly string[] {
   return [...before, value];
+}
+
+function parseWidths(text: string): number[] {
+  return text.split(',').map(parseNumber);
 }
 
 function parseCount(text: string): number {

@@ -196,7 +196,7 @@ describe('on the command line', () => {
   const few = ['--weight', '1,4', '--xy', '3', '--rgb', '5,40', '--rounds', '0', '--limit', '2'];
 
   test('it prints a table, the best first, and writes JSON', async () => {
-    const { code, stdout, stderr } = await run('--data', 'folder', 'data', ...few, '--out', 'out/found.json');
+    const { code, stdout, stderr } = await run('data', '--data', 'folder', ...few, '--out', 'out/found.json');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const lines = stdout.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^weight +xy +rgb +mIoU +change +stage$/);
@@ -228,15 +228,15 @@ describe('on the command line', () => {
   });
 
   test.each([
+    [['data'], 2],
     [['--data', 'folder'], 2],
-    [['--data', 'folder', 'data', 'more'], 2],
-    [['--data', 'nonsense', 'data'], 2],
-    [['--data', 'folder', 'nowhere'], 1],
-    [['--data', 'folder', 'data', '--xy', 'a'], 2],
-    [[], 2],
+    [['data', '--data', 'nonsense'], 2],
+    [['nowhere', '--data', 'folder'], 1],
+    [['data', '--data', 'camvid'], 2],
+    [['data', '--data', 'folder', '--xy', '-1'], 2],
   ])('%j fails with a line that says why', async (args, expected) => {
     const { code, stdout, stderr } = await run(...args);
     expect({ code, stdout }).toEqual({ code: expected, stdout: '' });
-    expect(stderr).toMatch(/^deeplab: ERR_\w+: .+\n$/);
+    expect(stderr).toMatch(/^deeplab: ERR_\w+: .+\n/);
   });
 });

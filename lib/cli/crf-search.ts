@@ -3,7 +3,6 @@
 
 import { SingleBar } from 'cli-progress';
 import { DeepLab } from '../deeplab';
-import { DeepLabError } from '../errors';
 import { type CrfSearchOptions, type CrfSearchProgress, type CrfSearchResult, crfSearch } from '../evaluate/crf-search';
 import { type DatasetFormat, openDataset } from '../evaluate/dataset';
 import type { LoadOptions } from '../load-options';
@@ -18,8 +17,7 @@ export interface CrfSearchCommandOptions
     Pick<CrfSearchOptions, 'scales' | 'fuse' | 'flip' | 'limit' | 'random' | 'seed' | 'rounds' | 'iterations'>,
     Pick<CrfSearchOptions, 'concurrency'> {
   readonly model?: string;
-  /** Format and path. */
-  readonly data: readonly string[];
+  readonly data: DatasetFormat;
   readonly split?: string;
   readonly weight?: readonly number[];
   readonly xy?: readonly number[];
@@ -34,16 +32,15 @@ export interface CrfSearchCommandOptions
  *
  * @throws DeepLabError for whatever goes wrong; nothing is written then.
  */
-export async function crfSearchCommand(options: CrfSearchCommandOptions): Promise<void> {
+export async function crfSearchCommand(place: string, options: CrfSearchCommandOptions): Promise<void> {
   const { data, split, device, precision, outputStride, weight, xy, rgb, gaussian, out, json = false } = options;
-  const [format, path, ...rest] = data;
-  if (format === undefined || path === undefined || rest.length > 0)
-    throw new DeepLabError('ERR_INVALID_ARGUMENT', `Expected --data FORMAT PATH but received ${data.join(' ')}`);
-  const dataset = await openDataset({ format: format as DatasetFormat, path, split });
   const weights = options.model ?? (process.env.DEEPLAB_MODEL || undefined);
   const model = await DeepLab.load(weights, { device, precision, outputStride });
   const progress = new SearchProgress(process.stderr.isTTY && !json);
   try {
+    // A folder does not say what its classes are.
+    const classes = data === 'folder' ? model.classes.map(({ name }) => name) : undefined;
+    const dataset = await openDataset({ format: data, path: place, split, classes });
     const { scales, fuse, flip, limit, random, seed, rounds, iterations, concurrency } = options;
     const result = await crfSearch(model, dataset, {
       ...{ scales, fuse, flip, limit, random, seed, rounds, iterations, concurrency },

@@ -13,9 +13,9 @@ import { checkOptions, integerRule, type OptionRule } from '../options';
 import type { BilateralTerm, GaussianTerm } from '../pairwise';
 import { type SegmentOptions, segmentRules } from '../segment-options';
 import { Random } from '../train/random';
+import { Confusion } from './confusion';
 import type { Dataset } from './dataset';
 import { KeptScores } from './kept-scores';
-import { meanIou } from './trimap';
 
 /** What is searched: the parameters of the bilateral term. */
 export interface BilateralParameters {
@@ -180,7 +180,8 @@ class Search {
   readonly #scenes: Scene[] = [];
   readonly #tried = new Map<string, CrfTrial>();
   readonly #terms: { readonly bilateral: BilateralTerm | undefined; readonly gaussian: GaussianTerm | undefined };
-  readonly #confusion: Float64Array;
+  /** Of the labels without a CRF. */
+  readonly #plain: Confusion;
   #best: CrfTrial | undefined;
 
   constructor(
@@ -198,7 +199,7 @@ class Search {
           ? pairwise.find((term) => term.kernel === 'gaussian')
           : { kernel: 'gaussian', xy: given.xy, compatibility: given.weight },
     };
-    this.#confusion = new Float64Array(model.classes.length ** 2);
+    this.#plain = new Confusion(model.classes.length);
   }
 
   /** Runs the network, and keeps what it says. */
@@ -217,7 +218,7 @@ class Search {
       if (segmented.scores === undefined) throw new DeepLabError('ERR_INTERNAL', 'The network gave no scores');
       await this.scores.add(segmented.scores);
       this.#scenes.push({ image, truth: truth.data });
-      this.#count(this.#confusion, truth.data, segmented.labels);
+      this.#plain.add(truth.data, segmented.labels);
       this.#tell({ phase: 'network', done: i + 1, total });
     }
   }
@@ -243,7 +244,7 @@ class Search {
       best,
       crf: this.#crfOf(best),
       metadata: this.#metadataOf(best),
-      withoutCrf: meanIou(this.#confusion, this.model.classes.length),
+      withoutCrf: this.#plain.scores().miou,
       tried: [...this.#tried.values()],
       images: this.#scenes.length,
     };
@@ -278,7 +279,7 @@ class Search {
     for (const key of this.#tried.keys()) fresh.delete(key);
     const trials = Array.from(fresh.values(), (one) => ({
       parameters: one,
-      confusion: new Float64Array(this.#confusion.length),
+      confusion: new Confusion(this.model.classes.length),
     }));
     const total = trials.length * this.#scenes.length;
     let done = 0;
@@ -289,11 +290,11 @@ class Search {
       const scene = this.#scenes[index];
       if (trial === undefined || scene === undefined) return;
       const labels = await this.#refine(scene.image, await this.scores.at(index), trial.parameters);
-      this.#count(trial.confusion, scene.truth, labels);
+      trial.confusion.add(scene.truth, labels);
       this.#tell({ phase: 'crf', done: ++done, total, best: this.#best });
     });
     for (const { parameters, confusion } of trials) {
-      const trial = { ...parameters, miou: meanIou(confusion, this.model.classes.length), stage };
+      const trial = { ...parameters, miou: confusion.scores().miou, stage };
       this.#tried.set(keyOf(parameters), trial);
       // Not below: a mean of nothing is NaN.
       if (this.#best === undefined || trial.miou > this.#best.miou) this.#best = trial;
@@ -334,16 +335,6 @@ class Search {
       crf_gaussian: gaussian === undefined ? '' : [gaussian.compatibility, gaussian.xy].flat().join(','),
       crf_iterations: String(this.options.iterations ?? this.model.crf.iterations),
     };
-  }
-
-  #count(confusion: Float64Array, truth: Uint8Array, found: Uint8Array): void {
-    const classes = this.model.classes.length;
-    for (let pixel = 0; pixel < truth.length; pixel++) {
-      const label = truth[pixel] as number;
-      if (label >= classes) continue;
-      const cell = label * classes + (found[pixel] as number);
-      confusion[cell] = (confusion[cell] as number) + 1;
-    }
   }
 
   #tell(progress: CrfSearchProgress): void {
