@@ -3,9 +3,9 @@
 // number of threads, draws the same numbers. The generator is xoshiro128** (Blackman and Vigna, arXiv 1805.01407).
 
 /** What random numbers are drawn for; each has numbers of its own. */
-export type Purpose = 'order' | 'augmentation' | 'dropout';
+export type Purpose = 'order' | 'augmentation' | 'dropout' | 'search';
 
-const purposes: Readonly<Record<Purpose, number>> = { order: 1, augmentation: 2, dropout: 3 };
+const purposes: Readonly<Record<Purpose, number>> = { order: 1, augmentation: 2, dropout: 3, search: 4 };
 
 const { imul } = Math;
 
