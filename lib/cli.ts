@@ -6,6 +6,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { CrfCommandOptions } from './cli/crf';
+import type { CrfSearchCommandOptions } from './cli/crf-search';
 import type { EvaluateCommandOptions } from './cli/evaluate';
 import type { SegmentCommandOptions } from './cli/segment';
 import type { TrainCommandOptions } from './cli/train';
@@ -108,6 +109,41 @@ function program(): Command {
     });
 
   deeplab
+    .command('crf-search')
+    .description("Search the parameters of a model's fully connected CRF on labelled images.")
+    .argument('<path>', 'folder of the dataset')
+    .addOption(dataOption())
+    .option(
+      '--model <file>',
+      'weights file, or name of a model (default: the variable DEEPLAB_MODEL, else the one that ships)',
+    )
+    .option('--split <name>', 'split of the dataset (default: val)')
+    .option('--limit <number>', 'images to search on, evenly spread over the split (default: 100)', parseCount)
+    .option('--weight <numbers>', "values of the bilateral term's weight (default: 2,4,8)", parseNumbers)
+    .option('--xy <numbers>', 'of its deviation of position (default: 15,30,60,120)', parseNumbers)
+    .option('--rgb <numbers>', 'of its deviation of colour (default: 2,4,8)', parseNumbers)
+    .option('--random <number>', 'draw this many combinations between these values instead of trying all', parseCount)
+    .option('--seed <number>', 'of what is drawn (default: 0)', parseCount)
+    .option('--rounds <number>', 'rounds of refinement around the best (default: 2)', parseCount)
+    .option('--gaussian <weight,xy>', "the Gaussian term, which is not searched (default: the model's)", parseGaussian)
+    .option('--iterations <number>', "mean-field iterations (default: the model's)", parseCount)
+    .option('--scales <numbers>', 'scales of the image at which the network runs, as in 0.5,0.75,1', parseScales)
+    .addOption(
+      new Option('--fuse <rule>', 'how the logits of the scales become one (default: max)').choices(fuseChoices),
+    )
+    .option('--flip', 'run the network on the mirrored image as well')
+    .addOption(outputStrideOption())
+    .addOption(precisionOption())
+    .addOption(deviceOption())
+    .option('--concurrency <number>', 'CRFs at once, each on a CPU thread (default: all threads)', parseCount)
+    .option('-o, --out <file>', 'write all that was tried and found, as JSON')
+    .option('--json', 'print JSON')
+    .action(async (place: string, options: CrfSearchCommandOptions) => {
+      const { crfSearchCommand } = await import('./cli/crf-search.js');
+      await crfSearchCommand(place, options);
+    });
+
+  deeplab
     .command('train')
     .description('Train a network: checkpoints, evaluation, logs. docs/training.md describes the configuration.')
     .requiredOption('--config <file>', 'the configuration, JSON')
@@ -128,11 +164,7 @@ function program(): Command {
       'Evaluate a model on images whose labels are known. docs/evaluation.md describes datasets and figures.',
     )
     .argument('<path>', 'folder of the dataset')
-    .addOption(
-      new Option('--data <format>', 'how the dataset lies there')
-        .choices(['voc', 'camvid', 'cityscapes', 'folder'])
-        .makeOptionMandatory(),
-    )
+    .addOption(dataOption())
     .option('--split <name>', 'split of the dataset (default: val)')
     .option(
       '--model <file>',
@@ -276,6 +308,12 @@ interface TuneCommandOptions extends Omit<TuneOptions, 'width' | 'height'> {
   readonly json?: boolean;
 }
 
+function dataOption(): Option {
+  return new Option('--data <format>', 'how the dataset lies there')
+    .choices(['voc', 'camvid', 'cityscapes', 'folder'])
+    .makeOptionMandatory();
+}
+
 function sizeOption(): Option {
   return new Option('--size <size>', 'size of the image, WIDTHxHEIGHT')
     .argParser(parseSize)
@@ -320,6 +358,10 @@ function parseNumber(text: string): number {
 
 function parseScales(text: string): readonly number[] {
   return readScales(text.split(',').map(parseNumber));
+}
+
+function parseNumbers(text: string): readonly number[] {
+  return text.split(',').map(parseNumber);
 }
 
 function parseBilateral(text: string): BilateralTerm {

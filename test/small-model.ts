@@ -5,8 +5,14 @@ import { classifierShape, headUnits } from '../lib/import/layouts/v3-head';
 import { type StoredTensor, writeSafetensors } from './safetensors';
 import { elementOf } from './synthetic-archives';
 
+/** Element `index` of a tensor. */
+export type ElementOf = (name: string, index: number) => number;
+
+/** What weights there are where nothing else is said. */
+export const smallElement: ElementOf = (name, index) => elementOf(name, index) - 0.2;
+
 /** Writes the network as one of our weights files. */
-export function writeSmallModel(file: string, dtype: 'F32' = 'F32'): void {
+export function writeSmallModel(file: string, dtype: 'F32' = 'F32', element = smallElement): void {
   const width = { multiplier: 0.1, divisor: 1 };
   const head = { inputs: mobileNetChannels(width), channels: 8, rates: 0, pooling: true, conv: false };
   const shapes: [string, readonly number[]][] = [];
@@ -19,7 +25,7 @@ export function writeSmallModel(file: string, dtype: 'F32' = 'F32'): void {
   const tensors: Record<string, StoredTensor> = {};
   for (const [name, shape] of shapes) {
     const count = shape.reduce((product, size) => product * size, 1);
-    tensors[name] = { dtype, shape, data: Float32Array.from({ length: count }, (_, i) => elementOf(name, i) - 0.2) };
+    tensors[name] = { dtype, shape, data: Float32Array.from({ length: count }, (_, i) => element(name, i)) };
   }
   writeSafetensors(
     file,

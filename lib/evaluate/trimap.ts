@@ -4,6 +4,7 @@
 // there are, and drawing, are for others.
 
 import { DeepLabError, invalidArgument } from '../errors';
+import { Confusion } from './confusion';
 
 /** What a {@link Trimap} has counted, to be written down and gone on with. */
 export interface TrimapRecord {
@@ -27,7 +28,8 @@ export interface TrimapRecord {
 export class Trimap {
   readonly widths: readonly number[];
   readonly #classes: number;
-  readonly #counts: readonly Float64Array[];
+  /** Of the pixels that are within a width, but not within the one before. */
+  readonly #bands: readonly Confusion[];
 
   /**
    * @param classes - Number of classes, 1..256; true labels from there on are void.
@@ -42,7 +44,7 @@ export class Trimap {
       throw invalidArgument('widths', 'ascending numbers above 0', widths.join(', '));
     this.widths = [...widths];
     this.#classes = classes;
-    this.#counts = widths.map(() => new Float64Array(classes * classes));
+    this.#bands = widths.map(() => new Confusion(classes));
   }
 
   /**
@@ -66,7 +68,7 @@ export class Trimap {
       if (label >= classes) continue;
       const distance = distances[pixel] as number;
       const band = squares.findIndex((square) => distance <= square);
-      const counts = this.#counts[band];
+      const counts = this.#bands[band]?.counts;
       if (counts === undefined) continue;
       const guess = found[pixel] as number;
       if (guess >= classes) throw invalidArgument(`found[${pixel}]`, `class below ${classes}`, guess);
@@ -78,15 +80,15 @@ export class Trimap {
    * For each width the mean IoU, 0..1, over the classes that the band has, in truth or found; NaN where it has no pixel.
    */
   miou(): number[] {
-    const confusion = new Float64Array(this.#classes ** 2);
-    return this.#counts.map((counts) => {
-      for (const [cell, count] of counts.entries()) confusion[cell] = (confusion[cell] as number) + count;
-      return meanIou(confusion, this.#classes);
+    const all = new Confusion(this.#classes);
+    return this.#bands.map((band) => {
+      all.merge(band);
+      return all.scores().miou;
     });
   }
 
   toJSON(): TrimapRecord {
-    return { classes: this.#classes, widths: this.widths, pixels: this.#counts.map((counts) => [...counts]) };
+    return { classes: this.#classes, widths: this.widths, pixels: this.#bands.map(({ counts }) => [...counts]) };
   }
 
   /**
@@ -102,7 +104,7 @@ export class Trimap {
         'This is not what a trimap was saved as: widths and pixels differ',
       );
     const trimap = new Trimap(classes, widths);
-    for (const [band, counts] of trimap.#counts.entries()) {
+    for (const [band, { counts }] of trimap.#bands.entries()) {
       const saved: unknown = pixels[band];
       const sound = Array.isArray(saved) && saved.length === counts.length && saved.every(isCount);
       if (!sound) throw invalidArgument(`pixels[${band}]`, `${counts.length} counts of pixels`, saved);
@@ -114,19 +116,6 @@ export class Trimap {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function meanIou(confusion: Float64Array, classes: number): number {
-  const cell = (truth: number, found: number) => confusion[truth * classes + found] as number;
-  let [sum, known] = [0, 0];
-  for (let id = 0; id < classes; id++) {
-    let union = -cell(id, id);
-    for (let other = 0; other < classes; other++) union += cell(id, other) + cell(other, id);
-    if (union === 0) continue;
-    sum += cell(id, id) / union;
-    known++;
-  }
-  return known === 0 ? Number.NaN : sum / known;
 }
 
 /**
