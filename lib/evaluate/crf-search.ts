@@ -137,7 +137,8 @@ const rules: Readonly<Record<keyof CrfSearchOptions, OptionRule>> = {
  * import { crfSearch, DeepLab, openDataset } from 'deeplab';
  *
  * const model = await DeepLab.load(modelPath);
- * const dataset = await openDataset({ format: 'folder', path: datasetPath });
+ * const classes = model.classes.map(({ name }) => name);
+ * const dataset = await openDataset({ format: 'folder', path: datasetPath, classes });
  * const { crf, best, withoutCrf } = await crfSearch(model, dataset, { limit: 50, random: 3, rounds: 0, seed: 1 });
  * console.log(`${withoutCrf} without a CRF, ${best.miou} with it`);
  * const { labels } = await model.segment(dataset.items[0].image, { crf });

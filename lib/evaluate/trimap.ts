@@ -62,12 +62,15 @@ export class Trimap {
     }
     const classes = this.#classes;
     const squares = this.widths.map((one) => one * one);
+    const widest = squares.at(-1) as number;
     const distances = squaredDistances(truth, width, height, classes);
     for (let pixel = 0; pixel < area; pixel++) {
       const label = truth[pixel] as number;
       if (label >= classes) continue;
       const distance = distances[pixel] as number;
-      const band = squares.findIndex((square) => distance <= square);
+      if (distance > widest) continue;
+      let band = 0;
+      while (distance > (squares[band] as number)) band++;
       const counts = this.#bands[band]?.counts;
       if (counts === undefined) continue;
       const guess = found[pixel] as number;
