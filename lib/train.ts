@@ -38,6 +38,31 @@ const rules: Readonly<Record<keyof TrainOptions, OptionRule>> = {
  * @throws ERR_INVALID_ARGUMENT naming each key that is wrong, ERR_DIVERGED, ERR_NOT_FOUND, ERR_INVALID_IMAGE,
  * ERR_INVALID_WEIGHTS, ERR_UNSUPPORTED_MODEL, ERR_UNSUPPORTED_PRECISION, ERR_DEVICE_UNAVAILABLE, ERR_DEVICE_FAILED,
  * ERR_OUT_OF_MEMORY, ERR_WRITE, ERR_ABORTED, ERR_TIMEOUT, ERR_NATIVE_ADDON.
+ *
+ * @example
+ * ```ts
+ * import { train } from 'deeplab';
+ *
+ * // A network that is no good, in seconds: a few small crops for the smallest MobileNetV2.
+ * const { best, bestFile } = await train(
+ *   {
+ *     model: { network: 'v3-mobilenetv2', width_multiplier: '0.1', channel_divisor: '1', head_channels: '8' },
+ *     data: { format: 'camvid', path: dataPath },
+ *     augment: { width: 33, height: 33 },
+ *     batch: 2,
+ *     iterations: 4,
+ *     batchNorm: 'trained',
+ *     out: 'first-training',
+ *   },
+ *   {
+ *     onEvent: (event) => {
+ *       if (event.kind === 'step') console.log(event.iteration, event.loss, event.imagesPerSecond);
+ *       if (event.kind === 'evaluation') console.log(event.iteration, event.miou);
+ *     },
+ *   },
+ * );
+ * console.log(`mIoU ${best.miou} of ${bestFile}`);
+ * ```
  */
 export async function train(config: TrainConfig, options: TrainOptions = {}): Promise<TrainResult> {
   checkOptions(options, rules);

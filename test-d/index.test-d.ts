@@ -39,7 +39,10 @@ import {
   type SegmentOptions,
   type StoragePrecision,
   Tensor,
+  type TrainConfig,
+  type TrainResult,
   type Tuning,
+  train,
   tune,
   type UnaryInput,
   vocPalette,
@@ -202,6 +205,18 @@ expectType<Promise<ImportReport>>(importWeights('a.pth', 'b.safetensors', { prec
 expectError(importWeights('a.pth'));
 expectNotAssignable<StoragePrecision>('tf32');
 expectType<Promise<PulledWeights>>(pullWeights('a', { onProgress: ({ received }) => expectType<number>(received) }));
+
+const training: TrainConfig = { model: { network: 'v2-resnet101-aspp' }, data: { format: 'camvid', path: 'camvid' } };
+expectType<Promise<TrainResult>>(train({ ...training, policy: { name: 'step', size: 2000 } }, { resume: true }));
+train(training, {
+  onEvent: (event) => {
+    expectType<number>(event.iteration);
+    if (event.kind === 'step') expectType<number>(event.waitedMs);
+    if (event.kind === 'evaluation') expectType<readonly (number | null)[]>(event.iou);
+  },
+});
+expectError(train({ ...training, iteration: 3 }));
+expectError(train({ ...training, policy: { name: 'poly', gamma: 0.1 } }));
 expectType<Promise<Tuning>>(tune('model.safetensors', { batch: 4 }));
 expectType<Color[]>(vocPalette(21));
 expectError((vocPalette(1)[0] = [0, 0]));

@@ -1,5 +1,5 @@
-// Runs every @example of the library's documentation as it stands there, with `modelPath`, `photoPath` and `datasetPath`
-// given: of a model, of a photo, and of a plain folder that has the photo and its labels.
+// Runs every @example of the library's documentation as it stands there, with `modelPath`, `photoPath`, `datasetPath` (a
+// plain folder that has the photo and its labels) and `dataPath` (a dataset in the form of CamVid) given.
 
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -8,6 +8,7 @@ import * as deeplab from '../lib';
 import { temporaryFolder } from './folder';
 import { writeGreyLabels } from './labelled-images';
 import { randomImage, randomModel } from './models';
+import { writeTrainingData } from './training-data';
 
 interface Example {
   readonly place: string;
@@ -42,6 +43,7 @@ const load = (name: string): unknown => (name === 'deeplab' ? deeplab : require(
 const folder = temporaryFolder();
 const datasetPath = path.join(folder, 'dataset');
 const photoPath = path.join(datasetPath, 'images', 'photo.png');
+const dataPath = path.join(folder, 'data');
 const before = process.cwd();
 let modelPath: string;
 
@@ -52,6 +54,7 @@ beforeAll(async () => {
   await sharp(data, { raw: { width, height, channels } }).png().toFile(photoPath);
   const labels = Uint8Array.from(data.slice(0, width * height), (value) => value & 1);
   await writeGreyLabels(path.join(datasetPath, 'labels', 'photo.png'), labels, width);
+  await writeTrainingData(dataPath);
   process.chdir(folder);
   jest.spyOn(console, 'log').mockImplementation(() => {});
 });
@@ -65,6 +68,7 @@ test('every public function and class has an example', () => {
 });
 
 test.each(examples)('$place runs', async ({ code }) => {
-  const example = new AsyncFunction('load', 'modelPath', 'photoPath', 'datasetPath', withoutImports(code));
-  await example(load, modelPath, photoPath, datasetPath);
+  const given = { modelPath, photoPath, datasetPath, dataPath };
+  const example = new AsyncFunction('load', ...Object.keys(given), withoutImports(code));
+  await example(load, ...Object.values(given));
 });

@@ -30,6 +30,7 @@ test('the public names are these', () => {
     'networks',
     'probabilityFloor',
     'pullWeights',
+    'train',
     'tune',
     'vocPalette',
   ]);

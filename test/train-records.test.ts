@@ -57,6 +57,10 @@ test('a training goes on only with what it began with, and says what is another'
   const checkpoint = { file: 'checkpoint', state };
   expect(() => checkContinues(checkpoint, { ...config, threads: 5 }, 'abc')).not.toThrow();
   expect(() => checkContinues(checkpoint, config, 'abd')).toThrow(/other images/);
+  const { momentum: _, ...older } = decisive;
+  const known = { file: 'checkpoint', state: { ...state, decisive: older } };
+  expect(() => checkContinues(known, config, 'abc')).not.toThrow();
+  expect(() => checkContinues(known, { ...config, momentum: 0.8 }, 'abc')).toThrow(/momentum \(0.9, now 0.8\)/);
   const other = { ...config, seed: 7, momentum: 0.5 };
   expect(() => checkContinues(checkpoint, other, 'abc')).toThrow(/momentum \(0.9, now 0.5\), seed \(1, now 7\)/);
 });

@@ -13,8 +13,8 @@ const colors = [
   [30, 180, 60],
 ] as const;
 
-/** Writes some images of 48x40 pixels as splits train and val of `folder`. */
-export async function writeTrainingData(folder: string, images = 6): Promise<void> {
+/** Writes some images of 48x40 pixels as splits train and val of `folder`, the last rows void. */
+export async function writeTrainingData(folder: string, { images = 6, voidRows = 1 } = {}): Promise<void> {
   const [width, height] = [48, 40];
   for (const split of ['train', 'val']) {
     for (const kind of ['images', 'labels']) mkdirSync(path.join(folder, split, kind), { recursive: true });
@@ -27,8 +27,7 @@ export async function writeTrainingData(folder: string, images = 6): Promise<voi
         for (let y = top; y < height; y++) labels.fill(label, y * width + left, (y + 1) * width);
       }
       const pixels = Buffer.from(Array.from(labels).flatMap((label) => colors[label] as readonly number[]));
-      // The last row is void.
-      labels.fill(11, (height - 1) * width);
+      labels.fill(11, (height - voidRows) * width);
       const file = (kind: string) => path.join(folder, split, kind, `scene${i}.png`);
       await sharp(pixels, { raw: { width, height, channels: 3 } }).toFile(file('images'));
       await sharp(labels, { raw: { width, height, channels: 1 } })

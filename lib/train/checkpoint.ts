@@ -6,7 +6,7 @@ import { DeepLabError } from '../errors';
 import { openSafetensors } from '../import/safetensors';
 import { encodeHeader, littleEndian } from '../import/write';
 import { writeFileAtomically } from '../output';
-import { type Config, decisiveKeys } from './config';
+import { type Config, decisiveKeys, defaultKeys } from './config';
 import type { NetworkTrainer } from './network-trainer';
 
 /** The key of `__metadata__` under which a checkpoint says where the training is. */
@@ -127,10 +127,11 @@ function parsedState(text: string | undefined): TrainingState | undefined {
  */
 export function checkContinues({ file, state }: Checkpoint, config: Config, images: string): void {
   const keys = decisiveKeys(config);
-  const names = new Set([...keys.keys(), ...Object.keys(state.decisive)]);
-  const others = [...names].filter((key) => keys.get(key) !== state.decisive[key]);
+  // What an older version did not know is as it was then where it has its default.
+  const before = new Map([...defaultKeys(config), ...Object.entries(state.decisive)]);
+  const others = [...new Set([...keys.keys(), ...before.keys()])].filter((key) => keys.get(key) !== before.get(key));
   if (others.length > 0) {
-    const list = others.map((key) => `${key} (${state.decisive[key] ?? 'unset'}, now ${keys.get(key) ?? 'unset'})`);
+    const list = others.map((key) => `${key} (${before.get(key) ?? 'unset'}, now ${keys.get(key) ?? 'unset'})`);
     const message = `The training cannot go on from ${file}, whose configuration is another: ${list.join(', ')}`;
     throw new DeepLabError('ERR_INVALID_ARGUMENT', message);
   }

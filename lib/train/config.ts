@@ -228,3 +228,9 @@ export function decisiveKeys(config: Config): ReadonlyMap<string, string> {
   }
   return keys;
 }
+
+/** The same of a configuration that says nothing beside the network, the data and the policy's name. */
+export function defaultKeys({ model, data: { format, path }, policy }: Config): ReadonlyMap<string, string> {
+  const named = policy.name === 'step' ? { name: policy.name, size: policy.size } : { name: policy.name };
+  return decisiveKeys(readConfig({ model, data: { format, path }, policy: named }));
+}

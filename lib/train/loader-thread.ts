@@ -41,32 +41,42 @@ export type LoaderAnswer =
   | { readonly id: number; readonly error: { readonly code: string; readonly message: string } };
 
 const input = workerData as LoaderThreadInput;
-const kept = new Map<number, LabelledImage>();
+/** Images that are kept, and those that are being decoded. */
+const known = new Map<number, Promise<LabelledImage>>();
 let keptBytes = 0;
-let dataset: Promise<LabelledImages> | undefined;
+let images: Promise<LabelledImages> | undefined;
 
 // The threads are what runs in parallel; libvips' own would only be in their way, and its cache never hits.
 sharp.concurrency(1);
 sharp.cache(false);
 
-async function imageAt(index: number): Promise<LabelledImage> {
-  const known = kept.get(index);
-  if (known !== undefined) return known;
-  dataset ??= openImages(input.data);
-  const image = await (await dataset).read(index);
-  const bytes = image.pixels.length + image.labels.length;
-  // Nothing makes room for others: in a random order, what was used last is no likelier to be next.
-  if (keptBytes + bytes <= input.cacheBytes) {
-    kept.set(index, image);
-    keptBytes += bytes;
+function imageAt(index: number): Promise<LabelledImage> {
+  let image = known.get(index);
+  if (image === undefined) {
+    image = decoded(index);
+    known.set(index, image);
+    image.then(({ pixels, labels }) => {
+      const bytes = pixels.length + labels.length;
+      // Nothing makes room for others: in a random order, what was used last is no likelier to be next.
+      if (keptBytes + bytes <= input.cacheBytes) keptBytes += bytes;
+      else known.delete(index);
+    }, forgetFailures);
   }
   return image;
 }
 
-async function answer(request: LoaderRequest): Promise<LoaderAnswer> {
+/** Whoever asked for the image hears of it. */
+function forgetFailures(): void {}
+
+async function decoded(index: number): Promise<LabelledImage> {
+  images ??= openImages(input.data);
+  return await (await images).read(index);
+}
+
+async function answer(request: LoaderRequest, begun: Promise<LabelledImage> | undefined): Promise<LoaderAnswer> {
   const { id } = request;
   try {
-    const image = await imageAt(request.image);
+    const image = await (begun ?? imageAt(request.image));
     if (request.kind === 'count') {
       const counts = new Uint32Array(256);
       for (const label of image.labels) counts[label] = (counts[label] as number) + 1;
@@ -90,7 +100,10 @@ async function answer(request: LoaderRequest): Promise<LoaderAnswer> {
   }
 }
 
+// Images are decoded by libvips' threads while crops are made here, so those of all crops that were asked for are begun; answers come in
+// the order of the requests.
 let last: Promise<void> = Promise.resolve();
 parentPort?.on('message', (request: LoaderRequest) => {
-  last = last.then(async () => parentPort?.postMessage(await answer(request)));
+  const begun = request.kind === 'crop' ? imageAt(request.image) : undefined;
+  last = last.then(async () => parentPort?.postMessage(await answer(request, begun)));
 });

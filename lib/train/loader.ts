@@ -55,10 +55,7 @@ export class Loader {
     this.#imageCount = imageCount;
     this.#nextBatch = firstBatch;
     const area = augment.width * augment.height;
-    this.#buffers = Array.from({ length: data.prefetch + 1 }, () => ({
-      pixels: new SharedArrayBuffer(3 * area * batch),
-      labels: new SharedArrayBuffer(area * batch),
-    }));
+    this.#buffers = buffersOf(data.prefetch + 1, area * batch);
     const threads = data.workers ?? Math.max(1, Math.min(8, os.availableParallelism() - 1));
     const { format, path: place, split, limit } = data;
     const workerData: LoaderThreadInput = {
@@ -163,5 +160,18 @@ export class Loader {
   async close(): Promise<void> {
     for (const thread of this.#threads) thread.removeAllListeners('exit');
     await Promise.all(this.#threads.map((thread) => thread.terminate()));
+  }
+}
+
+/** @throws ERR_OUT_OF_MEMORY */
+function buffersOf(count: number, pixels: number): LoaderThreadInput['buffers'] {
+  try {
+    return Array.from({ length: count }, () => ({
+      pixels: new SharedArrayBuffer(3 * pixels),
+      labels: new SharedArrayBuffer(pixels),
+    }));
+  } catch (cause) {
+    const message = `${count} batches of ${4 * pixels} bytes, which are kept ready, are more than there is memory for`;
+    throw new DeepLabError('ERR_OUT_OF_MEMORY', message, { cause });
   }
 }

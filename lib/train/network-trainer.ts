@@ -22,19 +22,17 @@ export interface TrainingBatch {
 /** A network that learns. */
 export class NetworkTrainer {
   readonly native: NativeTrainer;
+  readonly parameters: readonly NativeParameter[];
 
   private constructor(trainer: NativeTrainer) {
     this.native = trainer;
+    this.parameters = trainer.parameters;
   }
 
   /** @throws What {@link NativeTrainer} can fail with, as a DeepLabError; ERR_ABORTED. */
   static async create(file: string, options: NativeTrainerOptions, signal: AbortSignal): Promise<NetworkTrainer> {
     const make = (making: AbortSignal) => awaitNative(() => native().createTrainer(file, options), making);
     return new NetworkTrainer(await within(signal, make));
-  }
-
-  get parameters(): readonly NativeParameter[] {
-    return this.native.parameters;
   }
 
   /** Forward and backward, to a loss. The batch is copied before this returns. */

@@ -22,6 +22,7 @@ import {
 } from './checkpoint';
 import { givenWeights, medianFrequencyWeights } from './class-weights';
 import { type Config, decisiveKeys } from './config';
+import { drawCurves } from './curves';
 import { evaluateTraining } from './evaluation';
 import { ignoredLabel, type LabelledImages, openImages } from './images';
 import { type Initialization, initialize } from './initialize';
@@ -30,7 +31,7 @@ import { type EvaluationRecord, type StepRecord, TrainingLog } from './log';
 import { meanColor, networkMetadata } from './network';
 import { NetworkTrainer } from './network-trainer';
 import { Random } from './random';
-import { learningRateAt, shareOf } from './schedule';
+import { learningRateAt, type Share, shareOf } from './schedule';
 
 /** The files of a training, in its folder. */
 export const trainingFiles = {
@@ -206,6 +207,8 @@ interface Parts {
 
 class Training {
   readonly #parts: Parts;
+  /** Per parameter. */
+  readonly #shares: readonly Share[];
   /** Updates that were made. */
   #iteration: number;
   #best: Best | null;
@@ -216,6 +219,7 @@ class Training {
 
   constructor(parts: Parts, iteration: number, best: Best | null) {
     this.#parts = parts;
+    this.#shares = parts.trainer.parameters.map((parameter) => shareOf(parameter, parts.config));
     this.#iteration = iteration;
     this.#best = best;
   }
@@ -251,6 +255,7 @@ class Training {
     const last = this.#file('last');
     await writeWeights(trainer, metadata, last);
     options.onEvent({ kind: 'weights', iteration: this.#iteration, file: last });
+    await this.#drawCurves();
     const bestFile = this.#best === null ? null : this.#file('best');
     return { iterations: this.#iteration, loss, best: this.#best, last, bestFile };
   }
@@ -271,11 +276,10 @@ class Training {
       loss += partLoss / accumulate;
     }
     const learningRate = learningRateAt(this.#iteration, config);
-    const shares = trainer.parameters.map((parameter) => shareOf(parameter, config));
     // Waited for when the next batch is on its way, so that the device has always something to do.
     this.#updated = trainer.update({
-      learningRates: Float32Array.from(shares, ({ rate }) => rate * learningRate),
-      weightDecays: Float32Array.from(shares, ({ decay }) => decay * config.weightDecay),
+      learningRates: Float32Array.from(this.#shares, ({ rate }) => rate * learningRate),
+      weightDecays: Float32Array.from(this.#shares, ({ decay }) => decay * config.weightDecay),
       momentum: config.momentum,
     });
     this.#updated.catch(() => {});
@@ -349,6 +353,7 @@ class Training {
     }
     const evaluated: EvaluationRecord = { kind: 'evaluation', ...record, best };
     log.write(evaluated);
+    await this.#drawCurves();
     options.onEvent(evaluated);
   }
 
@@ -369,6 +374,12 @@ class Training {
       'ERR_DIVERGED',
       `The loss is ${loss} at iteration ${iteration}: the training has diverged. ${file} names the images of the batch. A lower learning rate, or a warm-up, may help`,
     );
+  }
+
+  /** Drawn again at each evaluation: a training takes days, and is looked at on the way. */
+  async #drawCurves(): Promise<void> {
+    const { records } = this.#parts.log;
+    if (records.length > 0) await writeFileAtomically(this.#file('curves'), await drawCurves(records));
   }
 
   #file(name: keyof typeof trainingFiles): string {
