@@ -1,7 +1,7 @@
 // How good labels are near the boundaries of the truth: the mean IoU of the pixels within a band around them, for several
-// widths of the band. Kohli, Ladický and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", 2009,
-// section 5, call the band a trimap; the DeepLab papers draw the curve (arXiv 1606.00915, section 4.1.4). What images
-// there are, and drawing, are for others.
+// widths of the band. Kohli, Ladický and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", 2009, call
+// the band a trimap; the first DeepLab paper draws the curve (arXiv 1412.7062, section 5). What images there are, and
+// drawing, are for others.
 
 import { DeepLabError, invalidArgument } from '../errors';
 import { Confusion } from './confusion';
