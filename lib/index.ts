@@ -20,6 +20,14 @@ export type { DownloadProgress } from './download';
 export { DeepLabError, type DeepLabErrorCode, errorCatalogue } from './errors';
 export { type EvaluateOptions, evaluate } from './evaluate';
 export type { Scores } from './evaluate/confusion';
+export {
+  type BilateralParameters,
+  type CrfSearchOptions,
+  type CrfSearchProgress,
+  type CrfSearchResult,
+  type CrfTrial,
+  crfSearch,
+} from './evaluate/crf-search';
 export { type Dataset, type DatasetChoice, type DatasetFormat, type Labels, openDataset } from './evaluate/dataset';
 export type { EvaluatedImage, Evaluation, ImageEvent, Result as EvaluationResult } from './evaluate/run';
 export type { DatasetClass, DatasetItem } from './evaluate/split';

@@ -2,8 +2,8 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import sharp from 'sharp';
-import { type DatasetChoice, DeepLabError, openDataset } from '../lib';
+import { crc32, deflateSync } from 'node:zlib';
+import { type DatasetChoice, openDataset } from '../lib';
 import { openImages } from '../lib/train/images';
 import { temporaryFolder } from './folder';
 import { writeColorLabels, writeGreyLabels, writeImage, writeIndexedLabels } from './labelled-images';
@@ -21,6 +21,28 @@ async function labelsOf(choice: DatasetChoice, index = 0): Promise<number[]> {
   const { data, width: w, height: h } = await dataset.readLabels(item);
   expect(data).toHaveLength(w * h);
   return [...data];
+}
+
+/** A row of indices, packed; all colours of the palette are the same. */
+function packedPng(indices: readonly number[], bits: number): Buffer {
+  const chunk = (type: string, data: Buffer) => {
+    const framed = Buffer.alloc(12 + data.length);
+    framed.writeUInt32BE(data.length, 0);
+    framed.write(type, 4, 'latin1');
+    framed.set(data, 8);
+    framed.writeUInt32BE(crc32(framed.subarray(4, 8 + data.length)), 8 + data.length);
+    return framed;
+  };
+  const header = Buffer.from([0, 0, 0, indices.length, 0, 0, 0, 1, bits, 3, 0, 0, 0]);
+  const digits = indices.map((index) => index.toString(2).padStart(bits, '0')).join('');
+  const row = digits.match(/.{8}/g)?.map((byte) => Number.parseInt(byte, 2)) ?? [];
+  return Buffer.concat([
+    Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),
+    chunk('IHDR', header),
+    chunk('PLTE', Buffer.alloc(3 * 2 ** bits, 90)),
+    chunk('IDAT', deflateSync(Buffer.from([0, ...row]))),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
 }
 
 const failure = (code: string, ...words: string[]) =>
@@ -64,22 +86,12 @@ describe('PASCAL VOC', () => {
     );
   });
 
-  it('takes indices whatever their colours, in 1, 2, 4 and 8 bits', async () => {
-    await writeImage(at('bits', 'images', 'a.png'), 8, 1);
-    for (const bits of [1, 2, 4, 8]) {
-      const most = Math.min(20, 2 ** bits - 1);
-      const labels = Uint8Array.from({ length: 8 }, (_, i) => (i * 5) % (most + 1));
-      const grey = Array.from({ length: 21 }, (_, i) => [200 - i, 200 - i, 200 - i] as const);
-      await writeIndexedLabels(at('bits', 'labels', 'a.png'), labels, 8, grey);
-      if (bits < 8) {
-        // sharp packs indices; which colours they have does not matter to how it numbers them, so they are read back.
-        const stretched = labels.map((label) => (label * 255) / (2 ** bits - 1));
-        const packed = await sharp(stretched, { raw: { width: 8, height: 1, channels: 1 } }).toColourspace('b-w');
-        writeFileSync(at('bits', 'labels', 'a.png'), await packed.png({ palette: false }).toBuffer());
-        continue;
-      }
-      expect(await labelsOf({ format: 'voc', path: at('bits') })).toEqual([...labels]);
-    }
+  it.each([1, 2, 4, 8])('takes indices of %i bits, whatever their colours', async (bits) => {
+    const labels = Array.from({ length: 8 }, (_, i) => (i * 5) % Math.min(21, 2 ** bits));
+    await writeImage(at(`bits${bits}`, 'images', 'a.png'), 8, 1);
+    mkdirSync(at(`bits${bits}`, 'labels'));
+    writeFileSync(at(`bits${bits}`, 'labels', 'a.png'), packedPng(labels, bits));
+    expect(await labelsOf({ format: 'voc', path: at(`bits${bits}`) })).toEqual(labels);
   });
 });
 
@@ -153,10 +165,9 @@ describe('a plain folder', () => {
     await writeIndexedLabels(file, Uint8Array.of(0, 1, 0, 1, 0, 1, 0, 1), width);
     const whole = readFileSync(file);
     const cut = whole.indexOf('IEND') - 4;
-    for (let length = 0; length < cut; length += 7) {
+    for (let length = 0; length < cut; length += length < 50 ? 1 : 37) {
       writeFileSync(file, whole.subarray(0, length));
-      // libvips fills in what is missing of a short stream, or refuses it: never anything but a label or an error.
-      await labelsOf(wrong).catch((error: unknown) => expect(error).toBeInstanceOf(DeepLabError));
+      await expect(labelsOf(wrong)).rejects.toEqual(failure('ERR_INVALID_IMAGE', file));
     }
     writeFileSync(file, 'no picture');
     await expect(labelsOf(wrong)).rejects.toEqual(failure('ERR_INVALID_IMAGE', file, 'expected a PNG'));
@@ -195,5 +206,5 @@ if (!existsSync(sample)) process.stderr.write(`dataset.test.ts: the VOC sample i
   }
   // As the photos show.
   expect(found.get('2007_000033')).toEqual(['background', 'aeroplane']);
-  expect(found.get('2007_000332')).toEqual(['background', 'horse', 'person']);
+  expect(found.get('2007_000332')).toEqual(['background', 'horse']);
 });

@@ -1,11 +1,12 @@
-// Runs every @example of the library's documentation as it stands there, with `modelPath`,
-// `photoPath` and `dataPath` (a dataset in the form of CamVid) given.
+// Runs every @example of the library's documentation as it stands there, with `modelPath`, `photoPath`, `datasetPath` (a
+// plain folder that has the photo and its labels) and `dataPath` (a dataset in the form of CamVid) given.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import * as deeplab from '../lib';
 import { temporaryFolder } from './folder';
+import { writeGreyLabels } from './labelled-images';
 import { randomImage, randomModel } from './models';
 import { writeTrainingData } from './training-data';
 
@@ -40,7 +41,8 @@ function withoutImports(code: string): string {
 
 const load = (name: string): unknown => (name === 'deeplab' ? deeplab : require(name));
 const folder = temporaryFolder();
-const photoPath = path.join(folder, 'photo.png');
+const datasetPath = path.join(folder, 'dataset');
+const photoPath = path.join(datasetPath, 'images', 'photo.png');
 const dataPath = path.join(folder, 'data');
 const before = process.cwd();
 let modelPath: string;
@@ -48,7 +50,10 @@ let modelPath: string;
 beforeAll(async () => {
   modelPath = await randomModel({ backbone: 'resnet50' });
   const { data, width, height, channels } = randomImage(49, 33, 1);
+  mkdirSync(path.dirname(photoPath), { recursive: true });
   await sharp(data, { raw: { width, height, channels } }).png().toFile(photoPath);
+  const labels = Uint8Array.from(data.slice(0, width * height), (value) => value & 1);
+  await writeGreyLabels(path.join(datasetPath, 'labels', 'photo.png'), labels, width);
   await writeTrainingData(dataPath);
   process.chdir(folder);
   jest.spyOn(console, 'log').mockImplementation(() => {});
@@ -63,6 +68,7 @@ test('every public function and class has an example', () => {
 });
 
 test.each(examples)('$place runs', async ({ code }) => {
-  const example = new AsyncFunction('load', 'modelPath', 'photoPath', 'dataPath', withoutImports(code));
-  await example(load, modelPath, photoPath, dataPath);
+  const given = { modelPath, photoPath, datasetPath, dataPath };
+  const example = new AsyncFunction('load', ...Object.keys(given), withoutImports(code));
+  await example(load, ...Object.values(given));
 });

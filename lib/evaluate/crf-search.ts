@@ -1,5 +1,5 @@
 // Searches the parameters of a model's fully connected CRF on labelled images, as the DeepLab papers do (arXiv 1412.7062,
-// section 5.2; 1606.00915, section 4): the Gaussian term fixed, weight, xy and rgb of the bilateral one from coarse to
+// section 5; 1606.00915, section 4): the Gaussian term fixed, weight, xy and rgb of the bilateral one from coarse to
 // fine. The network runs once per image; the CRFs of several images run at once, each on a thread of its own.
 
 import os from 'node:os';
@@ -137,7 +137,8 @@ const rules: Readonly<Record<keyof CrfSearchOptions, OptionRule>> = {
  * import { crfSearch, DeepLab, openDataset } from 'deeplab';
  *
  * const model = await DeepLab.load(modelPath);
- * const dataset = await openDataset({ format: 'folder', path: datasetPath });
+ * const classes = model.classes.map(({ name }) => name);
+ * const dataset = await openDataset({ format: 'folder', path: datasetPath, classes });
  * const { crf, best, withoutCrf } = await crfSearch(model, dataset, { limit: 50, random: 3, rounds: 0, seed: 1 });
  * console.log(`${withoutCrf} without a CRF, ${best.miou} with it`);
  * const { labels } = await model.segment(dataset.items[0].image, { crf });

@@ -119,7 +119,7 @@ async function sizeOf(image: string): Promise<{ width: number; height: number }>
     return (await sharp(image).metadata()).autoOrient;
   } catch (cause) {
     const missing = /missing/.test((cause as Error).message);
-    const message = `${image} cannot be read: ${(cause as Error).message}`;
+    const message = `${image} cannot be ${missing ? 'read' : 'decoded'}: ${(cause as Error).message}`;
     throw new DeepLabError(missing ? 'ERR_NOT_FOUND' : 'ERR_INVALID_IMAGE', message, { cause });
   }
 }

@@ -1,7 +1,7 @@
 // How good labels are near the boundaries of the truth: the mean IoU of the pixels within a band around them, for several
-// widths of the band. Kohli, Ladický and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", 2009,
-// section 5, call the band a trimap; the DeepLab papers draw the curve (arXiv 1606.00915, section 4.1.4). What images
-// there are, and drawing, are for others.
+// widths of the band. Kohli, Ladický and Torr, "Robust Higher Order Potentials for Enforcing Label Consistency", 2009, call
+// the band a trimap; the first DeepLab paper draws the curve (arXiv 1412.7062, section 5). What images there are, and
+// drawing, are for others.
 
 import { DeepLabError, invalidArgument } from '../errors';
 import { Confusion } from './confusion';
@@ -62,12 +62,15 @@ export class Trimap {
     }
     const classes = this.#classes;
     const squares = this.widths.map((one) => one * one);
+    const widest = squares.at(-1) as number;
     const distances = squaredDistances(truth, width, height, classes);
     for (let pixel = 0; pixel < area; pixel++) {
       const label = truth[pixel] as number;
       if (label >= classes) continue;
       const distance = distances[pixel] as number;
-      const band = squares.findIndex((square) => distance <= square);
+      if (distance > widest) continue;
+      let band = 0;
+      while (distance > (squares[band] as number)) band++;
       const counts = this.#bands[band]?.counts;
       if (counts === undefined) continue;
       const guess = found[pixel] as number;
