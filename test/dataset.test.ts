@@ -153,6 +153,12 @@ describe('a plain folder', () => {
     await expect(labelsOf(two)).rejects.toEqual(failure('ERR_INVALID_IMAGE', 'a.png', 'the id 2 at the pixel 2,0'));
   });
 
+  it('refuses two images of one name, whose labels would be the same file', async () => {
+    for (const name of ['a.png', 'a.jpg']) await writeImage(at('twice', 'images', name), width, height);
+    const twice = openDataset({ format: 'folder', path: at('twice'), classes: ['one'] });
+    await expect(twice).rejects.toEqual(failure('ERR_INVALID_ARGUMENT', 'a.png: there is another image of that name'));
+  });
+
   it('names a label map that has not the size of its image, is in colour, damaged or not there', async () => {
     await writeImage(at('wrong', 'images', 'a.png'), width, height);
     const wrong: DatasetChoice = { format: 'folder', path: at('wrong'), classes: ['one', 'two'] };

@@ -158,6 +158,16 @@ describe('an evaluation', () => {
       const refused = evaluate(small, choice, { ...cpu, resume, ...other });
       await expect(refused).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: /of another evaluation/ });
     }
+    const [first, second = ''] = lines.split('\n');
+    for (const wrong of [
+      '{"id":"scene1"}',
+      second.replace('"confusion":[', '"confusion":[-'),
+      second.replace('[2]', '[]'),
+    ]) {
+      writeFileSync(resume, `${first}\n${wrong}\n`);
+      const damaged = evaluate(small, choice, { ...cpu, resume, limit: 6, trimap: [2] });
+      await expect(damaged).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT', message: /is damaged/ });
+    }
   });
 });
 

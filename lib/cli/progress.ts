@@ -1,4 +1,4 @@
-// The progress bar of `deeplab segment`: on stderr, and only for people watching more than one image. It clears its
+// The progress bar of `deeplab segment` and `deeplab eval`: on stderr, and only for people watching more than one image. It clears its
 // line before anything else is printed, since stdout is usually the same terminal.
 
 import { SingleBar } from 'cli-progress';

@@ -98,6 +98,11 @@ export async function openDataset(choice: DatasetChoice): Promise<Dataset> {
     throw new DeepLabError('ERR_INVALID_ARGUMENT', `Expected no classes for ${format}, which has its own`);
   }
   const split = await readers[format]({ path, split: name, classes: names });
+  const ids = new Set<string>();
+  for (const { id, image } of split.items) {
+    if (ids.has(id)) throw new DeepLabError('ERR_INVALID_ARGUMENT', `${image}: there is another image of that name`);
+    ids.add(id);
+  }
   const items = split.items.slice(0, limit);
   if (items.length === 0) throw new DeepLabError('ERR_NOT_FOUND', `${path} has no images`);
   return { format, classes: split.classes, items, readLabels: (item) => readLabels(item, split) };

@@ -4,7 +4,7 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { DeepLabError } from '../errors';
 import { writeFileAtomically } from '../output';
-import type { TrimapRecord } from './trimap';
+import { Trimap, type TrimapRecord } from './trimap';
 
 /** What one way of labelling (with or without the CRF) makes of an image. */
 export interface Counted {
@@ -92,6 +92,18 @@ function isImage(value: unknown, cells: number): value is ImageCounts {
 }
 
 function isCounted(value: unknown, cells: number): value is Counted {
-  const { confusion } = (value ?? {}) as Partial<Counted>;
-  return Array.isArray(confusion) && confusion.length === cells && confusion.every((n) => Number.isSafeInteger(n));
+  const { confusion, trimap } = (value ?? {}) as Partial<Counted>;
+  return Array.isArray(confusion) && confusion.length === cells && confusion.every(isCount) && isTrimap(trimap);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isTrimap(value: TrimapRecord | undefined): boolean {
+  try {
+    return value === undefined || Trimap.fromJSON(value) instanceof Trimap;
+  } catch {
+    return false;
+  }
 }
