@@ -1,12 +1,15 @@
 """PyTorch on a GPU, and the GPU's ceilings: what deeplab's times (bench/gpu.cc) are held against.
 
 python gpu-rivals.py [--model FILE] [--device cuda] [--size 513] [--batch 1,8,32] [--seconds 1] [--modes eager,compile]
-                     [--json FILE] [--quick]
+                     [--json FILE] [--quick] [--training] [--only training]
 
 The network of test/parity/deeplab_v2.py in fp16 and channels_last: eager with cuDNN's own search, torch.compile in the
 modes "max-autotune" and "reduce-overhead" (both replay CUDA graphs). Each is timed to logits and to labels on the device,
 by CUDA events, and from pinned uint8 pixels to uint8 labels in host memory, by the clock. The ceilings are those that
 PyTorch reaches on this card at this moment: a large matrix product and a copy within device memory.
+
+--training adds steps of SGD of the same network, eager, with autocast as PyTorch advises: the loss on the logits' grid,
+batch norm frozen or trained, from pinned pixels and labels to the loss in host memory. --only training does nothing else.
 """
 
 import argparse
@@ -199,6 +202,70 @@ def measure(mode, network, metadata, batch, size, device, dtype, clock):
     return row
 
 
+def measure_training(network, metadata, norm, dtype, batch, size, device, clock):
+    """-> figures of one kind of training step, milliseconds per image. `network` is f32."""
+    sets = 4
+    generator = torch.Generator().manual_seed(1)
+    pixels = [torch.randint(256, (batch, size, size, 3), generator=generator, dtype=torch.uint8) for _ in range(sets)]
+    labels = [torch.randint(CLASSES, (batch, size, size), generator=generator, dtype=torch.uint8) for _ in range(sets)]
+    if device.type == "cuda":
+        pixels, labels = [p.pin_memory() for p in pixels], [p.pin_memory() for p in labels]
+    network = network.to(device, torch.float32, memory_format=torch.channels_last)
+    network.train(norm == "trained")
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    if norm == "frozen":
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.requires_grad_(False)
+    prepare = Normalise(metadata, torch.float32).to(device)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=1e-4, momentum=0.9, weight_decay=5e-4, fused=device.type == "cuda")
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+
+    def step(i):
+        inputs = prepare(pixels[i % sets].to(device, non_blocking=True))
+        targets = labels[i % sets].to(device, non_blocking=True)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            logits = network(inputs)
+            scale = targets.shape[-1] / logits.shape[-1]
+            cells = ((torch.arange(logits.shape[-1], device=device) + 0.5) * scale).long()
+            loss = F.cross_entropy(logits.float(), targets[:, cells][:, :, cells].long(), ignore_index=255)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    def steps(count):
+        for i in range(count):
+            step(i)
+
+    name = str(dtype).removeprefix("torch.")
+    row = {"mode": f"training, batch norm {norm}", "dtype": name, "batch": batch, "size": size}
+    row["stepMs"] = clock.per_run(steps) / batch
+    network.requires_grad_(False)
+    return row
+
+
+def measure_trainings(path, arguments, device, clock, keep):
+    """Each dtype and batch norm; `keep` is given a row at a time. -> whether all worked."""
+    network, metadata = load_network(path)
+    dtypes = [torch.bfloat16, torch.float16] if device.type == "cuda" else [torch.bfloat16]
+    worked = True
+    for norm in ("frozen", "trained"):
+        for dtype in dtypes:
+            batch, size = arguments.training_batch, arguments.training_size
+            try:
+                row = measure_training(network, metadata, norm, dtype, batch, size, device, clock)
+                print(f"{row['mode']:30} {row['dtype']:9} {batch:5} {row['stepMs']:10.3f} ms per image", flush=True)
+            except Exception as failure:
+                row, worked = {"mode": f"training, batch norm {norm}", "failure": str(failure)[:500]}, False
+                print(f"{row['mode']:30} {row['failure']}", flush=True)
+            keep(row)
+    return worked
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="weights file; default: random weights")
@@ -208,6 +275,10 @@ def parse_arguments():
     parser.add_argument("--modes", default="eager,compile max-autotune,compile reduce-overhead")
     parser.add_argument("--seconds", type=float, default=1, help="at least, of each figure")
     parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--training", action="store_true", help="training steps as well")
+    parser.add_argument("--only", choices=["training"], help="nothing else")
+    parser.add_argument("--training-size", type=int, default=321)
+    parser.add_argument("--training-batch", type=int, default=10)
     parser.add_argument("--quick", action="store_true", help="few runs, small ceilings: only whether it works")
     return parser.parse_args()
 
@@ -222,6 +293,7 @@ def main():
     clock = Clock(device, 0 if arguments.quick else arguments.seconds, arguments.quick)
     network, metadata = load_network(arguments.model)
     network = network.to(device, dtype, memory_format=torch.channels_last)
+    only_training = arguments.only == "training"
     result = {
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -232,10 +304,18 @@ def main():
         "ceilings": ceilings(device, clock, arguments.quick),
         "rows": [],
     }
+
+    def keep(row):
+        result["rows"].append(row)
+        if arguments.json:  # after each row: a time limit loses only what comes later
+            Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+
     print(json.dumps(result["ceilings"]), flush=True)
     print(f"{'':26} batch  logits ms  labels ms  end to end ms, per image", flush=True)
     failed = False
-    for mode in arguments.modes.split(","):
+    if arguments.training or only_training:
+        failed = not measure_trainings(arguments.model, arguments, device, clock, keep)
+    for mode in [] if only_training else arguments.modes.split(","):
         for batch in (int(b) for b in arguments.batch.split(",")):
             try:
                 row = measure(mode, network, metadata, batch, arguments.size, device, dtype, clock)
@@ -245,9 +325,7 @@ def main():
             else:
                 times = f"{row['logitsMs']:10.3f} {row['labelsMs']:10.3f} {row['endToEndMs']:10.3f}"
                 print(f"{mode:26} {batch:5} {times}", flush=True)
-            result["rows"].append(row)
-            if arguments.json:  # after each row: a time limit loses only what comes later
-                Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+            keep(row)
     return 1 if failed else 0
 
 

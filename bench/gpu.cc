@@ -1,5 +1,6 @@
 // Measures a backend without Node: the network alone by the device's clock, the way from uint8 pixels to uint8 labels
-// with two runs overlapped, the same with a CRF, and CRFs by themselves. bench/README.md says how to read the table.
+// with two runs overlapped, the same with a CRF, CRFs by themselves, and training steps. bench/README.md says how to
+// read the table.
 
 #include <algorithm>
 #include <chrono>
@@ -22,7 +23,8 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: bench_gpu [--model FILE] [--device NAME] [--precision NAME] [--size N] [--batches 1,8,32] [--rounds N]\n"
-    "                 [--seconds S] [--threads N] [--json FILE]\n";
+    "                 [--seconds S] [--threads N] [--json FILE] [--only inference|training]\n"
+    "                 [--training-size N] [--training-batch N]\n";
 
 constexpr uint64_t kSeed = 1;
 constexpr size_t kInputSets = 4;  // different images in turn, so that no cache flatters
@@ -31,8 +33,8 @@ constexpr int kClasses = 21;
 const std::atomic<bool> kGoOn{false};
 
 struct Arguments {
-  std::string model, device = "cuda", precision, json;
-  int size = 513, rounds = 9, threads = 2;
+  std::string model, device = "cuda", precision, json, only;
+  int size = 513, rounds = 9, threads = 2, training_size = 321, training_batch = 10;
   double seconds = 1;  // at least, of each round of overlapped runs
   std::vector<int> batches = {1, 8, 32};
 };
@@ -73,6 +75,12 @@ bool parse(int count, char** values, Arguments* arguments) {
       arguments->threads = std::max(std::atoi(value.c_str()), 1);
     else if (name == "--json")
       arguments->json = value;
+    else if (name == "--only")
+      arguments->only = value;
+    else if (name == "--training-size")
+      arguments->training_size = std::max(std::atoi(value.c_str()), 1);
+    else if (name == "--training-batch")
+      arguments->training_batch = std::max(std::atoi(value.c_str()), 1);
     else if (name == "--batches") {
       arguments->batches.clear();
       for (const char* at = value.c_str(); *at != '\0'; at += std::strcspn(at, ","), at += *at == ',') {
@@ -106,14 +114,12 @@ class Benchmark {
     if (!arguments_.precision.empty() && arguments_.precision != precision_name(precision_)) {
       return error(Code::kUnsupportedPrecision, backend_.device(), " has no ", arguments_.precision);
     }
-    auto network = load_network(backend_, model_.file, {precision_, arguments_.threads, true});
-    if (!network.ok()) return network.status();
-    for (const int batch : arguments_.batches) {
-      DEEPLAB_RETURN_IF_ERROR(measure_batch(*network, batch));
-      // Each time: whoever stops the program has what came before.
-      if (!write_json()) return error(Code::kNotFound, "cannot write ", arguments_.json);
+    if (arguments_.only != "training") DEEPLAB_RETURN_IF_ERROR(measure_inference());
+    if (arguments_.only == "inference") return Status();
+    for (const BatchNormMode mode : {BatchNormMode::kFrozen, BatchNormMode::kTrained}) {
+      DEEPLAB_RETURN_IF_ERROR(measure_training(mode));
     }
-    return measure_crf();
+    return Status();
   }
 
   void print() const {
@@ -159,6 +165,17 @@ class Benchmark {
       sets[i].labels.resize(image(batch).n * image(batch).h * image(batch).w);
     }
     return sets;
+  }
+
+  Status measure_inference() {
+    auto network = load_network(backend_, model_.file, {precision_, arguments_.threads, true});
+    if (!network.ok()) return network.status();
+    for (const int batch : arguments_.batches) {
+      DEEPLAB_RETURN_IF_ERROR(measure_batch(*network, batch));
+      // Each time: whoever stops the program has what came before.
+      if (!write_json()) return error(Code::kNotFound, "cannot write ", arguments_.json);
+    }
+    return measure_crf();
   }
 
   // Milliseconds per run, of `runs` runs of which two are always under way.
@@ -211,7 +228,7 @@ class Benchmark {
   // One run after the other: the device's own time between upload and download.
   Status measure_network(const std::string& what, Network& network, const Graph& graph, const Shape& shape,
                          std::vector<InputSet>& sets) {
-    auto compiled = network.compile(graph, shape);
+    auto compiled = network.compile(graph, shape, kGoOn);
     if (!compiled.ok()) return compiled.status();
     Executable& executable = **compiled;
     const int batch = static_cast<int>(shape.n);
@@ -241,7 +258,7 @@ class Benchmark {
   }
 
   Status measure_batch(const std::shared_ptr<Network>& network, int batch) {
-    auto executable = network->compile(model_.graph, image(batch));
+    auto executable = network->compile(model_.graph, image(batch), kGoOn);
     if (!executable.ok()) return executable.status();
     std::vector<InputSet> sets = input_sets(batch);
     DEEPLAB_RETURN_IF_ERROR(
@@ -267,7 +284,7 @@ class Benchmark {
       DEEPLAB_RETURN_IF_ERROR(unary.values.allocate(energies.size()));
       std::copy(energies.begin(), energies.end(), unary.values.data());
       const double started = now_ms();
-      auto crf = backend_.build_crf(image(1), set.pixels.data(), model_.config.crf.model, arguments_.threads);
+      auto crf = backend_.build_crf(image(1), set.pixels.data(), model_.config.crf.model, arguments_.threads, kGoOn);
       if (!crf.ok()) return crf.status();
       const double built = now_ms();
       DEEPLAB_RETURN_IF_ERROR(
@@ -279,6 +296,54 @@ class Benchmark {
     rows_.push_back({"CRF by itself: lattices", 1, median(build), "wall-clock time"});
     rows_.push_back({"CRF by itself: inference", 1, median(infer),
                      std::to_string(model_.config.crf.inference.iterations) + " iterations"});
+    return Status();
+  }
+
+  // Steps of SGD with the loss on the logits' grid: from pixels and labels in host memory to the loss there.
+  Status measure_training(BatchNormMode mode) {
+    const int size = arguments_.training_size, batch = arguments_.training_batch;
+    TrainingOptions options;
+    options.batch_norm = mode;
+    options.class_weights.assign(model_.config.classes.size(), 1.0f);
+    const Shape crops{batch, 3, size, size};
+    auto built = build_training(model_.config, options, crops);
+    if (!built.ok()) return built.status();
+    const auto network = std::make_shared<const TrainingNetwork>(std::move(*built));
+    auto trainer = backend_.create_trainer(network, {precision_, arguments_.threads, true}, kGoOn);
+    if (!trainer.ok()) return trainer.status();
+    for (size_t i = 0; i < network->parameters.size(); ++i) {
+      const Parameter& parameter = network->parameters[i];
+      auto values = model_.file->read_f32(parameter.name, parameter.dims);
+      if (!values.ok()) return values.status();
+      DEEPLAB_RETURN_IF_ERROR((*trainer)->write(static_cast<int>(i), ParameterValues::kValue, values->data()));
+    }
+    std::vector<InputSet> sets(kInputSets);
+    Random random(kSeed);
+    for (size_t i = 0; i < sets.size(); ++i) {
+      sets[i].pixels = random_picture(crops, kSeed + i);
+      sets[i].labels.resize(crops.n * crops.h * crops.w);
+      for (uint8_t& label : sets[i].labels) label = random.byte() % model_.config.classes.size();
+    }
+    const std::vector<float> rates(network->parameters.size(), 1e-4f), decays(network->parameters.size(), 5e-4f);
+    constexpr int kWarmUp = 4;  // started one by one, recorded, replayed
+    const int steps = std::max(arguments_.rounds * 4, 20);
+    std::vector<double> times;
+    double loss = 0;
+    for (int i = 0; i < kWarmUp + steps; ++i) {
+      const InputSet& set = sets[i % sets.size()];
+      const double started = now_ms();
+      DEEPLAB_RETURN_IF_ERROR((*trainer)->accumulate({set.pixels.data(), set.labels.data(), 1, kSeed}, &loss, kGoOn));
+      DEEPLAB_RETURN_IF_ERROR((*trainer)->update({rates.data(), decays.data(), 0.9f}));
+      if (i >= kWarmUp) times.push_back(now_ms() - started);
+    }
+    char note[160];
+    const HeldMemory activations = (*trainer)->activation_memory(), parameters = (*trainer)->parameter_memory();
+    std::snprintf(note, sizeof note, "loss %.4f; activations %.2f GB, parameters %.2f GB", loss,
+                  1e-9 * static_cast<double>(activations.device_bytes + activations.host_bytes),
+                  1e-9 * static_cast<double>(parameters.device_bytes + parameters.host_bytes));
+    const std::string norm = mode == BatchNormMode::kFrozen ? "frozen" : "trained";
+    rows_.push_back({"training " + std::to_string(size) + "x" + std::to_string(size) + ", batch norm " + norm, batch,
+                     median(times) / batch, note});
     return Status();
   }
 

@@ -6,7 +6,7 @@
 #   scripts/gpu-check.sh [run]           on the machine with the GPU: needs the checkout with build/gpu-kit, a driver, nvcc,
 #                                        cmake, g++, and a python3 with PyTorch and cuDNN; neither Node nor a network
 #     --build-only                       stops after the build, which needs no GPU
-#     --only STAGES                      of unpack,build,compare,bench,javascript,memcheck,racecheck,full,rivals; comma-separated
+#     --only STAGES                      of unpack,build,compare,gradients,training,bench,javascript,memcheck,racecheck,full,rivals; comma-separated
 #
 # Writes report.json, table.txt and logs.tar.gz to ${OUT:-build/gpu-check}. A stage that fails does not stop those after
 # it; the exit status says whether all passed.
@@ -114,12 +114,26 @@ build() {
     cd "$WORK/package" && "$WORK/node" -e 'require("./dist").doctor().then((all) => console.log(JSON.stringify(all)))'
 }
 
-compare() { "$WORK/package/build/Release/compare_gpu" --quick --json "$WORK/compare.json"; }
+compare() { "$WORK/package/build/Release/compare_gpu" --quick --except training: --json "$WORK/compare.json"; }
+
+# Gradients; each precision has plans of its own to time.
+gradients() { "$WORK/package/build/Release/compare_gpu" --quick --filter training: --json "$WORK/gradients.json"; }
 
 # With larger images as well.
-full() { "$WORK/package/build/Release/compare_gpu" --json "$WORK/compare.json"; }
+full() { "$WORK/package/build/Release/compare_gpu" --json "$WORK/full.json"; }
 
-bench() { "$WORK/package/build/Release/bench_gpu" --precision f16 --seconds 0.3 --json "$WORK/bench.json"; }
+bench() {
+  "$WORK/package/build/Release/bench_gpu" --only inference --precision f16 --seconds 0.3 --json "$WORK/bench.json"
+}
+
+# Ours and PyTorch's in turn, so that the card is as warm for one as for the other.
+training() {
+  local bench=$WORK/package/build/Release/bench_gpu status=0
+  "$bench" --only training --precision bf16 --json "$WORK/training-bf16.json" || status=1
+  python3 "$ROOT/bench/gpu-rivals.py" --only training --json "$WORK/training-rivals.json" || status=1
+  "$bench" --only training --precision f16 --json "$WORK/training-f16.json" || status=1
+  return $status
+}
 
 rivals() {
   export TORCHINDUCTOR_CACHE_DIR=$WORK/inductor
@@ -130,7 +144,7 @@ rivals() {
 # Suites that are skipped for want of a GPU are no success.
 javascript() {
   cd "$WORK/package" &&
-    "$WORK/node" node_modules/jest/bin/jest.js --runInBand --json --outputFile="$WORK/javascript.json" test/gpu.test.js &&
+    "$WORK/node" node_modules/jest/bin/jest.js --runInBand --json --outputFile="$WORK/javascript.json" test/gpu.test.js test/gpu-training.test.js &&
     "$WORK/node" -e 'process.exit(JSON.parse(require("fs").readFileSync(process.argv[1])).numPassedTests > 0 ? 0 : 1)' \
       "$WORK/javascript.json"
 }
@@ -143,15 +157,17 @@ sanitize() {
   "$tool" --tool "$1" --error-exitcode 1 "$WORK/package/build/Release/compare_gpu" --quick --seed 1 --threads 2 --precisions f32,f16 \
     --filter "segmentation with a CRF, batch|ASPP 2 4|max pool ceil, 1x3x2x3|padded to 8, 2x3|runs: two runs with a CRF|\
 depthwise 3x3 stride 2 same|ReLU6, a shortcut|average pool, 1x3x2x1|global average pool, 33 channels, 3x3|\
-concat 13, one pixel of 20, 9, one pixel of 3, 1x3|logits' sum, two grids, 1x3|head asymmetric, given 5x7, 1x4"
+concat 13, one pixel of 20, 9, one pixel of 3, 1x3|logits' sum, two grids, 1x3|head asymmetric, given 5x7, 1x4|training: VGG-16 ASPP|training: v3 MobileNetV2, frozen"
 }
 
-export -f unpack build compare full bench rivals javascript sanitize
+export -f unpack build compare gradients full bench training rivals javascript sanitize
 : >"$logs/stages.tsv"
 stage unpack 60 bash -c unpack
 stage build $build_limit bash -c build
 if ! $build_only; then
   stage compare 180 bash -c compare
+  stage gradients 120 bash -c gradients
+  stage training 150 bash -c training
   stage bench 90 bash -c bench
   stage javascript 120 bash -c javascript
   stage memcheck 60 bash -c 'sanitize memcheck'

@@ -122,8 +122,9 @@ function packPackage() {
   const { transform, ...config } = require('../jest.config.js');
   const [, options] = Object.values(transform)[0];
   for (const room of ['lib', 'test']) {
-    for (const file of fs.readdirSync(path.join(root, room)).filter((name) => name.endsWith('.ts'))) {
-      if (room === 'test' && file.endsWith('.test.ts') && file !== 'gpu.test.ts') continue;
+    const files = fs.readdirSync(path.join(root, room), { recursive: true });
+    for (const file of files.filter((name) => name.endsWith('.ts'))) {
+      if (room === 'test' && file.endsWith('.test.ts') && !file.startsWith('gpu')) continue;
       const { code } = transformFileSync(path.join(root, room, file), options);
       write(path.join(out, room, file.replace(/\.ts$/, '.js')), code);
     }

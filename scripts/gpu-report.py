@@ -33,9 +33,26 @@ def speed_lines(bench, rivals):
         yield line
 
 
+def training_lines(parts):
+    """Ours beside PyTorch eager of the same batch norm and precision."""
+    rivals = {}
+    for row in (parts["training-rivals"] or {}).get("rows", []):
+        if "stepMs" in row:
+            rivals[row["mode"].rsplit(" ", 1)[1], row["dtype"]] = row["stepMs"]
+    for name, dtype in (("bf16", "bfloat16"), ("f16", "float16")):
+        for row in (parts[f"training-{name}"] or {}).get("rows", []):
+            ms = row["msPerImage"]
+            line = f"{name} {row['what']:42} batch {row['batch']:3} {1000 / ms:8.1f} images/s"
+            rival = rivals.get((row["what"].rsplit(" ", 1)[1], dtype))
+            if rival:
+                line += f"   PyTorch eager: {1000 / rival:.1f}, ours {rival / ms:.2f} times that"
+            yield f"{line}   {row['note']}"
+
+
 def main():
     work, out, gpu = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    parts = {name: read(work / f"{name}.json") for name in ("compare", "bench", "rivals", "javascript")}
+    names = ("compare", "gradients", "full", "bench", "rivals", "javascript", "training-bf16", "training-f16", "training-rivals")
+    parts = {name: read(work / f"{name}.json") for name in names}
     report = {"gpu": gpu, "stages": stages(work), **parts}
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
 
@@ -43,17 +60,20 @@ def main():
     for stage in report["stages"]:
         passed = "passed" if stage["status"] == "0" else f"FAILED ({stage['status']})"
         lines.append(f"{stage['stage']:12} {passed}, {stage['seconds']} s")
-    compare, javascript, rivals = parts["compare"], parts["javascript"], parts["rivals"]
-    if compare:
-        lines += ["", f"comparison: {compare['passed']} passed, {compare['failed']} failed, seed {compare['seed']}"]
-        lines += [f"  FAILED {c['precision']} {c['name']}" for c in compare["cases"] if not c["passed"]]
+    javascript, rivals = parts["javascript"], parts["rivals"]
+    for name in ("compare", "gradients", "full"):
+        found = parts[name]
+        if not found:
+            continue
+        lines += ["", f"{name}: {found['passed']} passed, {found['failed']} failed, seed {found['seed']}"]
+        lines += [f"  FAILED {c['precision']} {c['name']}" for c in found["cases"] if not c["passed"]]
     if javascript:
         counts = (javascript[key] for key in ("numPassedTests", "numFailedTests", "numPendingTests"))
         lines.append("JavaScript: {} passed, {} failed, {} skipped".format(*counts))
     if rivals:
         ceilings = rivals["ceilings"]
         lines += ["", f"ceilings: {ceilings['fp16TflopPerS']:.0f} TFLOP/s fp16, {ceilings['copyTbPerS']:.2f} TB/s copied"]
-    lines += speed_lines(parts["bench"], rivals)
+    lines += [*speed_lines(parts["bench"], rivals), "", *training_lines(parts)]
     (out / "table.txt").write_text("\n".join(lines) + "\n")
 
 

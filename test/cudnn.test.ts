@@ -48,6 +48,13 @@ const libraries = available ? readdirSync(cudnn).map((name) => path.join(cudnn, 
     expect(lines.filter((line) => /^(NVIDIA|Tesla) .*: engine \d+/.test(line))).toHaveLength(26);
   }, 300_000);
 
+  test('so has every convolution of training steps, forward and backward', async () => {
+    const lines = (await run(cudnn, '--training')).trim().split('\n');
+    expect(lines.filter((line) => line.startsWith('FAILED'))).toEqual([]);
+    expect(lines.at(-1)).toBe('ok');
+    expect(lines.filter((line) => /^(NVIDIA|Tesla) .*: engine \d+/.test(line))).toHaveLength(18);
+  }, 300_000);
+
   test('an installation that is whole is opened', async () => {
     expect(await run(cudnn)).toMatch(/^9\.\d+\.\d+\n$/);
   });

@@ -38,7 +38,7 @@ async function trainerOf(reference: Reference, options: Partial<NativeTrainerOpt
   const all: NativeTrainerOptions = {
     device: 'cpu',
     precision: 'f32',
-    threads: 2,
+    threads: 1,
     cudnn: '',
     batch: crops.count,
     width: crops.width,
@@ -60,11 +60,11 @@ async function differentiate(trainer: NativeTrainer, { crops }: Reference, step 
   return (await trainer.accumulate(pixels, labels, { scale: 1, seed: 0 }).result).loss;
 }
 
-/** How far two fingerprints are apart, relative to the norm. */
-function distance([norm, product]: readonly number[], [wanted, projection]: readonly number[]): number {
+/** How far two fingerprints are apart, relative to the norm; of gradients that vanish, to what counts as some. */
+function distance([norm, product]: readonly number[], [wanted, projection]: readonly number[], least: number): number {
   const elsewhere =
     Math.abs((product as number) - (projection as number)) + Math.abs((norm as number) - (wanted as number));
-  return elsewhere / (wanted as number);
+  return elsewhere / Math.max(wanted as number, least);
 }
 
 describe.each(casesOf('training'))('gradients of %s', (name) => {
@@ -76,15 +76,19 @@ describe.each(casesOf('training'))('gradients of %s', (name) => {
     expect(Math.abs((await differentiate(trainer, reference)) / reference.value - 1)).toBeLessThan(1e-5);
     const trained = trainer.parameters.filter((parameter) => parameter.trained).map((parameter) => parameter.name);
     expect(trained.sort()).toEqual(Object.keys(reference.gradients).sort());
+    const norms = Object.values(reference.gradients).map(([norm]) => norm);
+    const least = 1e-4 * Math.max(...norms);
     const errors: Record<string, number> = {};
     for (const [index, { name: tensor, kind }] of trainer.parameters.entries()) {
       const running = kind === 'mean' || kind === 'variance';
       const wanted = (running ? reference.running : reference.gradients)[tensor];
       if (wanted === undefined) continue;
       const { data } = await trainer.read(index, running ? 'value' : 'gradient').result;
-      errors[tensor] = distance(fingerprint(data, indexOf(tensor)), wanted);
+      errors[tensor] = distance(fingerprint(data, indexOf(tensor)), wanted, running ? 0 : least);
     }
-    const wrong = Object.entries(errors).filter(([, error]) => !(error < 1e-3));
+    // Batch norm by the batch divides by what is left of differences: PyTorch's own float32 is 1.5e-3 away.
+    const bound = reference.batchNorm === 'trained' ? 5e-3 : 1e-4;
+    const wrong = Object.entries(errors).filter(([, error]) => !(error < bound));
     expect(wrong).toEqual([]);
     await trainer.close();
   });

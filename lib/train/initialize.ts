@@ -2,9 +2,10 @@
 // metadata of a weights file describes. Writes them as a weights file in f32, batch norm not folded. docs/initial-weights.md
 // says why each is as it is.
 
+import path from 'node:path';
 import { type CallOptions, callRules, stoppable } from '../abort';
 import { DeepLabError, invalidArgument } from '../errors';
-import type { IgnoredTensor, ImportedTensor } from '../import/layouts/layout';
+import type { IgnoredTensor, ImportedModel, ImportedTensor } from '../import/layouts/layout';
 import { writeModel } from '../import/write';
 import { booleanRule, checkOptions, integerRule, oneOfRule } from '../options';
 import { type BlockPlaces, blockOf, placeBlocks } from './expansion';
@@ -67,14 +68,25 @@ export async function initialize(options: InitializeOptions, file: string): Prom
   });
   if (typeof file !== 'string' || file === '') throw invalidArgument('file', 'path of a file', file);
   return await stoppable(options, 'initialisation', async (signal) => {
-    const network = networkTensors(options.metadata);
     const source = options.from === undefined ? undefined : await openInitialSource(options.from);
     try {
-      return await new Initializer(options, network, source).write(file, signal);
+      const { model, ...made } = planInitialization(options, source);
+      const { bytes } = await writeModel(model, file, 'f32', signal);
+      return { output: file, bytes, ...made };
     } finally {
       await source?.close();
     }
   });
+}
+
+/** What will be written, and what it is made of; no values are read or drawn yet. */
+export interface PlannedInitialization extends Omit<Initialization, 'output' | 'bytes'> {
+  readonly model: ImportedModel;
+}
+
+/** @throws ERR_UNSUPPORTED_MODEL as {@link initialize}. */
+export function planInitialization(options: InitializeOptions, source?: InitialSource): PlannedInitialization {
+  return new Initializer(options, networkTensors(options.metadata), source).plan();
 }
 
 function isTexts(value: unknown): boolean {
@@ -122,7 +134,7 @@ class Initializer {
     this.#takesClasses = this.#classesFit();
   }
 
-  async write(file: string, signal: AbortSignal): Promise<Initialization> {
+  plan(): PlannedInitialization {
     const { metadata, seed } = this.#options;
     const tensors = new Map(this.#network.tensors.map((tensor) => [tensor.name, this.#tensor(tensor)]));
     const source = this.#source;
@@ -134,16 +146,14 @@ class Initializer {
       );
     }
     const added = this.#expanded.size > 0 ? `, ${this.#expanded.size} bottlenecks added` : '';
-    const initialized = `seed ${seed}${source === undefined ? '' : `, from ${nameOf(source.file)}${added}`}`;
-    const model = { layout: 'deeplab', metadata: { ...metadata, initialized }, tensors, ignored: [] };
-    const { bytes } = await writeModel(model, file, 'f32', signal);
+    const initialized = `seed ${seed}${source === undefined ? '' : `, from ${path.basename(source.file)}${added}`}`;
+    const ignored = this.#ignored();
     return {
-      output: file,
-      bytes,
+      model: { layout: 'deeplab', metadata: { ...metadata, initialized }, tensors, ignored },
       taken: this.#taken,
       expanded: [...this.#expanded],
       initialized: this.#initialized,
-      ignored: this.#ignored(),
+      ignored,
       differing: this.#differing(),
     };
   }
@@ -273,10 +283,6 @@ class Initializer {
       return from === undefined || network === undefined || from === network ? [] : [{ key, from, network }];
     });
   }
-}
-
-function nameOf(file: string): string {
-  return file.slice(file.lastIndexOf('/') + 1);
 }
 
 function filled(shape: readonly number[], value: number): Float32Array {

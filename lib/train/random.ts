@@ -16,16 +16,27 @@ function mixed(h: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-function rotated(x: number, by: number): number {
-  return (x << by) | (x >>> (32 - by));
+/** 32 random bits a call, from four words that are not all 0. */
+export function xoshiro128(state: readonly number[]): () => number {
+  let [a = 0, b = 0, c = 0, d = 0] = state.map((word) => word | 0);
+  return () => {
+    const product = imul(b, 5);
+    const bits = imul((product << 7) | (product >>> 25), 9);
+    const shifted = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= shifted;
+    d = (d << 11) | (d >>> 21);
+    return bits >>> 0;
+  };
 }
 
 /** A generator of random numbers. */
 export class Random {
-  #a: number;
-  #b: number;
-  #c: number;
-  #d: number;
+  /** An integer from 0 to 2^32 - 1. */
+  readonly bits: () => number;
 
   /**
    * @param seed - Of the run, an integer from 0 to 2^53 - 1.
@@ -37,25 +48,7 @@ export class Random {
       hash = mixed((hash + 0x9e3779b9 + (word >>> 0)) >>> 0);
     }
     // Neighbouring states of a counter, mixed, as the authors advise; not all four can be 0.
-    [this.#a, this.#b, this.#c, this.#d] = [1, 2, 3, 4].map((i) => mixed((hash + imul(i, 0x9e3779b9)) >>> 0)) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-  }
-
-  /** An integer from 0 to 2^32 - 1. */
-  bits(): number {
-    const result = imul(rotated(imul(this.#b, 5), 7), 9) >>> 0;
-    const shifted = this.#b << 9;
-    this.#c ^= this.#a;
-    this.#d ^= this.#b;
-    this.#b ^= this.#c;
-    this.#a ^= this.#d;
-    this.#c ^= shifted;
-    this.#d = rotated(this.#d, 11);
-    return result;
+    this.bits = xoshiro128([1, 2, 3, 4].map((i) => mixed((hash + imul(i, 0x9e3779b9)) >>> 0)));
   }
 
   /** A number from 0 to 1, without 1. */

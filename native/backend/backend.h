@@ -174,6 +174,8 @@ class Backend {
   virtual std::vector<Precision> precisions() const = 0;
   // The one that is fast and accurate on this device.
   virtual Precision auto_precision() const = 0;
+  // The same for training, where f16 may overflow.
+  virtual Precision auto_training_precision() const { return auto_precision(); }
   // The folder in which plans that were timed are kept; empty for a device that times nothing.
   virtual std::string plan_cache() const { return ""; }
   // Reads a graph's tensors when it is compiled.

@@ -47,6 +47,6 @@ struct CudaApi {
 };
 
 // Changes with everything that crosses between the two libraries: backend.h and what it includes.
-constexpr int kCudaApiVersion = 1;
+constexpr int kCudaApiVersion = 2;
 
 }  // namespace deeplab

@@ -140,19 +140,19 @@ TrainingMemory plan_training_memory(const TrainingNetwork& network, const Traini
 // ---- Dropout ----
 
 // A hash of which every bit depends on every bit of `value` (the finalizer of splitmix64).
-inline uint64_t mix_bits(uint64_t value) {
+constexpr uint64_t mix_bits(uint64_t value) {
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
   value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
   return value ^ (value >> 31);
 }
 
 // The key of a Dropout's elements in the step of `seed`.
-inline uint64_t dropout_key(uint64_t seed, NodeId node) {
+constexpr uint64_t dropout_key(uint64_t seed, NodeId node) {
   return mix_bits(mix_bits(seed + 0x9e3779b97f4a7c15u) + static_cast<uint64_t>(node));
 }
 
 // Whether element `i`, counted in [N,H,W,C] order, stays.
-inline bool keeps_element(uint64_t key, int64_t i, float rate) {
+constexpr bool keeps_element(uint64_t key, int64_t i, float rate) {
   constexpr float kPerStep = 1.0f / (1 << 24);
   return static_cast<float>(mix_bits(key + static_cast<uint64_t>(i)) >> 40) * kPerStep >= rate;
 }

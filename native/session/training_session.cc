@@ -28,7 +28,7 @@ Status TrainingSession::load(const TrainingRequest& request, const std::atomic<b
   auto backend = find_backend(request.device, request.cudnn);
   if (!backend.ok()) return backend.status();
   backend_ = *backend;
-  precision_ = request.precision.value_or(backend_->auto_precision());
+  precision_ = request.precision.value_or(backend_->auto_training_precision());
   NetworkOptions options;
   options.precision = precision_;
   options.threads = request.threads;

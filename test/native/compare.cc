@@ -14,11 +14,11 @@ namespace deeplab {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: compare [--device NAME] [--seed N] [--filter TEXT|TEXT] [--precisions f32,f16] [--quick] [--threads N]\n"
-    "               [--json FILE] [--list]\n";
+    "usage: compare [--device NAME] [--seed N] [--filter TEXT|TEXT] [--except TEXT|TEXT] [--precisions f32,f16]\n"
+    "               [--quick] [--threads N] [--json FILE] [--list]\n";
 
 struct Arguments {
-  std::string device, filter, precisions, json;
+  std::string device, filter, except, precisions, json;
   uint64_t seed = static_cast<uint64_t>(std::time(nullptr));
   bool quick = false, list = false;
   int threads = omp_get_max_threads();
@@ -40,6 +40,8 @@ bool parse(int count, char** values, Arguments* arguments) {
         arguments->seed = std::strtoull(value, nullptr, 10);
       else if (name == "--filter")
         arguments->filter = value;
+      else if (name == "--except")
+        arguments->except = value;
       else if (name == "--precisions")
         arguments->precisions = value;
       else if (name == "--threads")
@@ -64,9 +66,10 @@ bool matches(const std::string& text, const std::string& filter) {
 
 std::vector<Case> chosen_cases(const Arguments& arguments) {
   std::vector<Case> cases;
-  for (auto* make : {operation_cases, network_cases, run_cases, crf_cases}) {
+  for (auto* make : {operation_cases, network_cases, run_cases, crf_cases, training_cases}) {
     for (Case& one : make()) {
-      const bool chosen = matches(one.name, arguments.filter);
+      const bool excepted = !arguments.except.empty() && matches(one.name, arguments.except);
+      const bool chosen = matches(one.name, arguments.filter) && !excepted;
       if (chosen && (one.quick || !arguments.quick)) cases.push_back(std::move(one));
     }
   }

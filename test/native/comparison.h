@@ -60,6 +60,8 @@ std::vector<Case> network_cases();
 std::vector<Case> run_cases();
 // crf_cases.cc
 std::vector<Case> crf_cases();
+// training_cases.cc
+std::vector<Case> training_cases();
 
 // ‖a - b‖ / ‖b‖ that a precision may have.
 double relative_bound(Precision precision, bool whole_network);

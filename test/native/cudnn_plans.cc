@@ -3,6 +3,7 @@
 // survives the way to the disk and back, and that a damaged or foreign cache counts as none.
 //
 //   cudnn_plans FOLDER_OF_CUDNN MODEL.safetensors
+//   cudnn_plans FOLDER_OF_CUDNN --training         the convolutions of training steps of the family instead
 //   cudnn_plans FOLDER_OF_CUDNN                    only opens cuDNN, and prints its version or what is missing
 
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "backend/cuda/cuda_network.h"
 #include "backend/cuda/cudnn_plan.h"
 #include "backend/cuda/plan_cache.h"
+#include "backend/cuda/training_step.h"
 #include "graph/deeplab.h"
 #include "graph/passes.h"
 #include "random_network.h"
@@ -105,6 +107,25 @@ void collect(const Model& model, Precision precision, const std::vector<Shape>& 
   for (const Shape& image : images) {
     auto executable = (*network)->compile(model.graph, image, kNotCancelled);
     expect(executable.ok(), to_string(image) + ": " + executable.status().message());
+  }
+}
+
+// Those of a training step, forward and backward.
+void collect_training(const ModelConfig& config, Precision precision, const Shape& images, Specs* specs) {
+  TrainingOptions options;
+  options.class_weights.assign(config.classes.size(), 1.0f);
+  auto network = build_training(config, options, images);
+  expect(network.ok(), network.status().message());
+  if (!network.ok()) return;
+  for (const TrainingNode& node : network->nodes) {
+    const auto* conv = std::get_if<Conv2d>(&node.op);
+    if (conv == nullptr || conv->depthwise) continue;
+    for (const ConvDirection direction :
+         {ConvDirection::kForward, ConvDirection::kBackwardData, ConvDirection::kBackwardFilter}) {
+      if (direction == ConvDirection::kBackwardData && node.gradients[0] == GradientUse::kNone) continue;
+      const ConvSpec spec = training_spec(*network, node, precision, direction);
+      specs->emplace(to_string(spec), spec);
+    }
   }
 }
 
@@ -263,10 +284,34 @@ int run(const std::string& folder, const std::string& path) {
   return failures == 0 ? 0 : 1;
 }
 
+// Every convolution of training steps, in its three directions, on a card of each generation of tensor cores.
+int run_training(const std::string& folder) {
+  auto cudnn = open_cudnn(folder);
+  expect(cudnn.ok(), cudnn.status().message());
+  if (failures > 0) return 1;
+  const fs::path cache = fs::temp_directory_path() / ("deeplab-plans-" + std::to_string(getpid()));
+  const PlanCache plans(cache.string(), "cards");
+  std::vector<ModelConfig> configs = family();
+  configs.push_back(network_config("resnet101", 21));
+  for (const Card& card : kCards) {
+    if (card.version == 860 || card.version == 890) continue;
+    for (const Precision precision : {Precision::kF32, Precision::kTF32, Precision::kBF16, Precision::kF16}) {
+      if (card.version < 800 && (precision == Precision::kTF32 || precision == Precision::kBF16)) continue;
+      Specs specs;
+      for (const ModelConfig& config : configs) collect_training(config, precision, {10, 3, 321, 321}, &specs);
+      plan_all(**cudnn, card, precision, specs, plans);
+    }
+  }
+  fs::remove_all(cache);
+  std::printf(failures == 0 ? "ok\n" : "%d failed\n", failures);
+  return failures == 0 ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace deeplab::cuda
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[2]) == "--training") return deeplab::cuda::run_training(argv[1]);
   if (argc == 3) return deeplab::cuda::run(argv[1], argv[2]);
   if (argc != 2) return 2;
   const auto cudnn = deeplab::cuda::open_cudnn(argv[1]);

@@ -1,11 +1,15 @@
 #include "host_backend.h"
 
 #include "backend/cuda/crf.h"
-#include "backend/cuda/cuda_network.h"
+#include "backend/cuda/cuda_trainer.h"
 #include "host_convolution.h"
 
 namespace deeplab::cuda {
 namespace {
+
+Result<std::unique_ptr<ConvolutionCompiler>> make_compiler(Stream) {
+  return std::unique_ptr<ConvolutionCompiler>(std::make_unique<HostCompiler>());
+}
 
 class HostBackend : public Backend {
  public:
@@ -15,10 +19,13 @@ class HostBackend : public Backend {
 
   Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
-    const auto make_compiler = [](Stream) -> Result<std::unique_ptr<ConvolutionCompiler>> {
-      return std::unique_ptr<ConvolutionCompiler>(std::make_unique<HostCompiler>());
-    };
     return CudaNetwork::create(0, std::move(weights), options.precision, make_compiler);
+  }
+
+  Result<std::unique_ptr<Trainer>> create_trainer(std::shared_ptr<const TrainingNetwork> network,
+                                                  const NetworkOptions& options,
+                                                  const std::atomic<bool>& cancelled) override {
+    return cuda::create_trainer(0, std::move(network), options.precision, make_compiler, cancelled);
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int,

@@ -12,10 +12,18 @@ namespace deeplab::cuda {
 // Channels in memory come in eights, the last ones zero: tensor cores take 16 bytes at once.
 constexpr int64_t kChannelMultiple = 8;
 
-// y = relu(conv(x) + bias + residual), ReLU and residual where there are. ReLU6 is no more than that here: of cuDNN's
-// engines none that has tensor cores, and comes compiled, knows its upper bound (layers.h). All of the precision's
-// element type, activations NHWC, the kernel [out,kernel,kernel,in], the bias [out]; sums in f32.
+// Which of a convolution's tensors is computed from the other two; the gradients are of a loss.
+enum class ConvDirection {
+  kForward,         // y from x and the kernel
+  kBackwardData,    // the gradient of x from that of y and the kernel
+  kBackwardFilter,  // the gradient of the kernel from x and the gradient of y
+};
+
+// y = relu(conv(x) + bias + residual), what of these there is. ReLU6 is no more than that here: of cuDNN's engines none
+// that has tensor cores, and comes compiled, knows its upper bound (layers.h). All of the precision's element type,
+// activations NHWC, the kernel [out,kernel,kernel,in], the bias [out]; sums in f32.
 struct ConvSpec {
+  ConvDirection direction = ConvDirection::kForward;
   Precision precision = Precision::kF16;
   int64_t n = 1;
   int64_t in_channels = 0;  // both are multiples of kChannelMultiple
@@ -32,20 +40,27 @@ struct ConvSpec {
   int64_t padding_bottom = 0;
   int64_t padding_left = 0;
   int64_t padding_right = 0;
+  // Forward only.
+  bool bias = true;
   bool residual = false;
   bool relu = false;
+
+  int64_t input_elements() const { return n * in_height * in_width * in_channels; }
+  int64_t output_elements() const { return n * out_height * out_width * out_channels; }
+  int64_t kernel_elements() const { return out_channels * kernel * kernel * in_channels; }
 };
 
 // A name for all that is in it.
 std::string to_string(const ConvSpec& spec);
 
-// All in device memory.
+// All in device memory; null is what the direction does not read.
 struct ConvArguments {
-  const void* input = nullptr;
+  const void* input = nullptr;  // x
   const void* kernel = nullptr;
   const void* bias = nullptr;
   const void* residual = nullptr;  // may be `output`
-  void* output = nullptr;
+  const void* gradient = nullptr;  // of y
+  void* output = nullptr;          // what the direction computes
   void* workspace = nullptr;
 };
 

@@ -7,6 +7,7 @@
 
 #include "backend/cuda/crf.h"
 #include "backend/cuda/cuda_network.h"
+#include "backend/cuda/cuda_trainer.h"
 #include "backend/cuda/cudnn_convolution.h"
 #include "backend/cuda_library.h"
 
@@ -75,19 +76,23 @@ class CudaBackend : public Backend {
   std::string device() const override { return "cuda:" + std::to_string(gpu_.index); }
   std::vector<Precision> precisions() const override { return gpu_.precisions; }
   Precision auto_precision() const override { return Precision::kF16; }
+  Precision auto_training_precision() const override {
+    const auto& known = gpu_.precisions;
+    return std::find(known.begin(), known.end(), Precision::kBF16) != known.end() ? Precision::kBF16 : Precision::kF32;
+  }
   std::string plan_cache() const override { return PlanCache::default_folder(); }
 
   Result<std::unique_ptr<Network>> load(std::shared_ptr<const Safetensors> weights,
                                         const NetworkOptions& options) override {
-    const auto& known = gpu_.precisions;
-    if (std::find(known.begin(), known.end(), options.precision) == known.end()) {
-      return error(Code::kUnsupportedPrecision, gpu_.name, " cannot compute in ", precision_name(options.precision),
-                   ", which needs compute capability 8.0. 'auto', 'f32' and 'f16' work");
-    }
-    const auto make_compiler = [this](Stream stream) {
-      return CudnnCompiler::create(cudnn_, stream, PlanCache(plan_cache(), plan_device()));
-    };
-    return CudaNetwork::create(gpu_.index, std::move(weights), options.precision, make_compiler);
+    DEEPLAB_RETURN_IF_ERROR(check_precision(options.precision));
+    return CudaNetwork::create(gpu_.index, std::move(weights), options.precision, make_compiler());
+  }
+
+  Result<std::unique_ptr<Trainer>> create_trainer(std::shared_ptr<const TrainingNetwork> network,
+                                                  const NetworkOptions& options,
+                                                  const std::atomic<bool>& cancelled) override {
+    DEEPLAB_RETURN_IF_ERROR(check_precision(options.precision));
+    return cuda::create_trainer(gpu_.index, std::move(network), options.precision, make_compiler(), cancelled);
   }
 
   Result<std::unique_ptr<Crf>> build_crf(const Shape& image, const uint8_t* pixels, const CrfModel& model, int,
@@ -102,6 +107,18 @@ class CudaBackend : public Backend {
   }
 
  private:
+  Status check_precision(Precision precision) const {
+    const auto& known = gpu_.precisions;
+    if (std::find(known.begin(), known.end(), precision) != known.end()) return Status();
+    return error(Code::kUnsupportedPrecision, gpu_.name, " cannot compute in ", precision_name(precision),
+                 ", which needs compute capability 8.0. 'auto', 'f32' and 'f16' work");
+  }
+
+  CudaNetwork::MakeCompiler make_compiler() const {
+    return
+        [this](Stream stream) { return CudnnCompiler::create(cudnn_, stream, PlanCache(plan_cache(), plan_device())); };
+  }
+
   // What a plan is good for: this GPU, with this driver and this cuDNN.
   std::string plan_device() const {
     int driver = 0;

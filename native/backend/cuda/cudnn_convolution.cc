@@ -33,30 +33,34 @@ struct FillKernel {
 class TrialMemory {
  public:
   Status allocate(Stream stream, const ConvSpec& spec, int64_t workspace) {
-    const int64_t output = spec.n * spec.out_height * spec.out_width * spec.out_channels;
-    DEEPLAB_RETURN_IF_ERROR(
-        fill_random(stream, spec.precision, spec.n * spec.in_height * spec.in_width * spec.in_channels, &input_));
-    DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision,
-                                        spec.out_channels * spec.kernel * spec.kernel * spec.in_channels, &kernel_));
-    DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision, spec.out_channels, &bias_));
-    if (spec.residual) DEEPLAB_RETURN_IF_ERROR(fill_random(stream, spec.precision, output, &residual_));
-    DEEPLAB_RETURN_IF_ERROR(output_.allocate(output * element_bytes(spec.precision), "timing a convolution"));
-    return workspace_.allocate(workspace, "timing a convolution");
+    const bool forward = spec.direction == ConvDirection::kForward;
+    const bool reads_input = spec.direction != ConvDirection::kBackwardData;
+    const bool reads_kernel = spec.direction != ConvDirection::kBackwardFilter;
+    const auto fill_random = [&](int64_t count, DeviceBuffer* buffer) -> Status {
+      DEEPLAB_RETURN_IF_ERROR(buffer->allocate(count * element_bytes(spec.precision), kPurpose));
+      return with_element(spec.precision, [&](auto element) {
+        return launch(stream, count, FillKernel<decltype(element)>{buffer->as<decltype(element)>()});
+      });
+    };
+    if (reads_input) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.input_elements(), &input_));
+    if (reads_kernel) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.kernel_elements(), &kernel_));
+    if (forward && spec.bias) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.out_channels, &bias_));
+    if (forward && spec.residual) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.output_elements(), &residual_));
+    if (!forward) DEEPLAB_RETURN_IF_ERROR(fill_random(spec.output_elements(), &gradient_));
+    const int64_t computed =
+        forward ? spec.output_elements() : (reads_kernel ? spec.input_elements() : spec.kernel_elements());
+    DEEPLAB_RETURN_IF_ERROR(output_.allocate(computed * element_bytes(spec.precision), kPurpose));
+    return workspace_.allocate(workspace, kPurpose);
   }
 
   ConvArguments arguments() const {
-    return {input_.data(), kernel_.data(), bias_.data(), residual_.data(), output_.data(), workspace_.data()};
+    return {input_.data(),    kernel_.data(), bias_.data(),     residual_.data(),
+            gradient_.data(), output_.data(), workspace_.data()};
   }
 
  private:
-  static Status fill_random(Stream stream, Precision precision, int64_t count, DeviceBuffer* buffer) {
-    DEEPLAB_RETURN_IF_ERROR(buffer->allocate(count * element_bytes(precision), "timing a convolution"));
-    return with_element(precision, [&](auto element) {
-      return launch(stream, count, FillKernel<decltype(element)>{buffer->as<decltype(element)>()});
-    });
-  }
-
-  DeviceBuffer input_, kernel_, bias_, residual_, output_, workspace_;
+  static constexpr const char* kPurpose = "timing a convolution";
+  DeviceBuffer input_, kernel_, bias_, residual_, gradient_, output_, workspace_;
 };
 
 class CudnnConvolution : public Convolution {
@@ -82,11 +86,15 @@ class CudnnConvolution : public Convolution {
 
   static Status execute(const Cudnn& cudnn, cudnnHandle_t handle, const Descriptor& plan, Stream stream,
                         const ConvArguments& arguments) {
-    std::vector<int64_t> ids = {kInput, kKernel, kBias, kOutput};
-    std::vector<const void*> memory = {arguments.input, arguments.kernel, arguments.bias, arguments.output};
-    if (arguments.residual != nullptr) {
-      ids.push_back(kResidual);
-      memory.push_back(arguments.residual);
+    std::vector<int64_t> ids;
+    std::vector<const void*> memory;
+    const std::pair<ConvTensor, const void*> tensors[] = {
+        {kInput, arguments.input},       {kKernel, arguments.kernel},     {kBias, arguments.bias},
+        {kResidual, arguments.residual}, {kGradient, arguments.gradient}, {kOutput, arguments.output}};
+    for (const auto& [id, data] : tensors) {
+      if (data == nullptr) continue;
+      ids.push_back(id);
+      memory.push_back(data);
     }
     auto pack = Builder(&cudnn, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)
                     .set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids)

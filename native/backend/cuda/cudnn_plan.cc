@@ -30,17 +30,57 @@ Result<Descriptor> make_tensor(const Cudnn& cudnn, int64_t id, cudnnDataType_t t
       .finalize();
 }
 
+// A direction of a convolution, as cuDNN calls its parts.
+struct ConvOperation {
+  cudnnBackendDescriptorType_t type;
+  // Its two operands, and what it computes.
+  ConvTensor operands[2];
+  cudnnBackendAttributeName_t operand_names[2];
+  cudnnBackendAttributeName_t result, convolution, alpha, beta;
+};
+
+const ConvOperation& operation_of(ConvDirection direction) {
+  static constexpr ConvOperation kForward = {
+      CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+      {kInput, kKernel},
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W},
+      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA};
+  static constexpr ConvOperation kData = {
+      CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+      {kGradient, kKernel},
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W},
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA};
+  static constexpr ConvOperation kFilter = {
+      CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+      {kInput, kGradient},
+      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY},
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA};
+  switch (direction) {
+    case ConvDirection::kBackwardData: return kData;
+    case ConvDirection::kBackwardFilter: return kFilter;
+    default: return kForward;
+  }
+}
+
 // The operations of a graph, one after the other: each takes what the one before gave.
 class OperationChain {
  public:
   OperationChain(const Cudnn& cudnn, const ConvSpec& spec) : cudnn_(cudnn), spec_(spec) {}
 
   Status convolve() {
-    const cudnnDataType_t element = element_type(spec_.precision);
-    DEEPLAB_RETURN_IF_ERROR(
-        keep(make_tensor(cudnn_, kInput, element, {spec_.n, spec_.in_channels, spec_.in_height, spec_.in_width})));
-    DEEPLAB_RETURN_IF_ERROR(keep(
-        make_tensor(cudnn_, kKernel, element, {spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel})));
+    const ConvOperation& operation = operation_of(spec_.direction);
+    for (const ConvTensor operand : operation.operands) {
+      DEEPLAB_RETURN_IF_ERROR(keep(make_tensor(cudnn_, operand, element_type(spec_.precision), dims_of(operand))));
+    }
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     DEEPLAB_RETURN_IF_ERROR(
         keep(Builder(&cudnn_, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
@@ -54,14 +94,14 @@ class OperationChain {
                  .finalize()));
     DEEPLAB_RETURN_IF_ERROR(keep_output());
     const float one = 1, zero = 0;
-    return operation(Builder(&cudnn_, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, kept_[0])
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, kept_[1])
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, kept_[2])
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, kept_.back())
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, &one)
-                         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, &zero)
-                         .finalize());
+    return add_operation(Builder(&cudnn_, operation.type)
+                             .set(operation.operand_names[0], kept_[0])
+                             .set(operation.operand_names[1], kept_[1])
+                             .set(operation.convolution, kept_[2])
+                             .set(operation.result, kept_.back())
+                             .set(operation.alpha, CUDNN_TYPE_FLOAT, &one)
+                             .set(operation.beta, CUDNN_TYPE_FLOAT, &zero)
+                             .finalize());
   }
 
   Status add(ConvTensor id, cudnnDataType_t type, const std::vector<int64_t>& dims) {
@@ -92,16 +132,31 @@ class OperationChain {
     return Status();
   }
 
+  // Of a tensor that all directions have; the bias has another one's.
+  std::vector<int64_t> dims_of(ConvTensor tensor) const {
+    if (tensor == kInput) return {spec_.n, spec_.in_channels, spec_.in_height, spec_.in_width};
+    if (tensor == kKernel) return {spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel};
+    return {spec_.n, spec_.out_channels, spec_.out_height, spec_.out_width};
+  }
+
   // Keeps the tensor that the operation under way writes.
   Status keep_output() {
     const bool last = static_cast<int>(operations_.size()) + 1 == expected_;
     // What is not in memory needs a name all the same.
     const int64_t id = last ? kOutput : kOutput + 1 + static_cast<int64_t>(operations_.size());
-    return keep(make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT,
-                            {spec_.n, spec_.out_channels, spec_.out_height, spec_.out_width}, !last));
+    switch (spec_.direction) {
+      case ConvDirection::kBackwardData:
+        return keep(make_tensor(cudnn_, id, element_type(spec_.precision), dims_of(kInput)));
+      // Of 16-bit tensors no engine that comes compiled gives f32, on any card.
+      case ConvDirection::kBackwardFilter:
+        return keep(make_tensor(cudnn_, id, element_type(spec_.precision), dims_of(kKernel)));
+      default:
+        return keep(
+            make_tensor(cudnn_, id, last ? element_type(spec_.precision) : CUDNN_DATA_FLOAT, dims_of(kOutput), !last));
+    }
   }
 
-  Status operation(Result<Descriptor> made) {
+  Status add_operation(Result<Descriptor> made) {
     if (!made.ok()) return made.status();
     operations_.push_back(std::move(*made));
     return Status();
@@ -119,7 +174,7 @@ class OperationChain {
         .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, kept_[input])
         .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, kept_.back());
     if (other != nullptr) builder.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, kept_[*other]);
-    return operation(builder.finalize());
+    return add_operation(builder.finalize());
   }
 
   const Cudnn& cudnn_;
@@ -196,6 +251,8 @@ Status append_configs(const Cudnn& cudnn, const Descriptor& device, const Descri
   DEEPLAB_RETURN_IF_ERROR(cudnn.check(cudnn.get_attribute(heuristics->get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                           CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &count, handles.data()),
                                       "the engines"));
+  // There may be fewer in the end than were announced.
+  found.resize(std::min(found.size(), static_cast<size_t>(count)));
   for (Descriptor& config : found) {
     cudnnBackendDescriptor_t handle = nullptr;
     DEEPLAB_RETURN_IF_ERROR(
@@ -243,13 +300,17 @@ Result<Descriptor> device_properties(const Cudnn& cudnn, cudnnHandle_t handle) {
 
 Result<Descriptor> convolution_graph(const Cudnn& cudnn, const ConvSpec& spec) {
   OperationChain chain(cudnn, spec);
-  chain.expect(2 + (spec.residual ? 1 : 0) + (spec.relu ? 1 : 0));
+  const bool forward = spec.direction == ConvDirection::kForward;
+  chain.expect(forward ? 1 + (spec.bias ? 1 : 0) + (spec.residual ? 1 : 0) + (spec.relu ? 1 : 0) : 1);
   DEEPLAB_RETURN_IF_ERROR(chain.convolve());
+  if (!forward) return chain.finish();
   if (spec.residual) {
     DEEPLAB_RETURN_IF_ERROR(chain.add(kResidual, element_type(spec.precision),
                                       {spec.n, spec.out_channels, spec.out_height, spec.out_width}));
   }
-  DEEPLAB_RETURN_IF_ERROR(chain.add(kBias, element_type(spec.precision), {1, spec.out_channels, 1, 1}));
+  if (spec.bias) {
+    DEEPLAB_RETURN_IF_ERROR(chain.add(kBias, element_type(spec.precision), {1, spec.out_channels, 1, 1}));
+  }
   if (spec.relu) DEEPLAB_RETURN_IF_ERROR(chain.relu());
   return chain.finish();
 }

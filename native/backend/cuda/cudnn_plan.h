@@ -9,7 +9,7 @@
 namespace deeplab::cuda {
 
 // Which memory is whose, when a plan runs.
-enum ConvTensor : int64_t { kInput = 1, kKernel, kBias, kResidual, kOutput };
+enum ConvTensor : int64_t { kInput = 1, kKernel, kBias, kResidual, kOutput, kGradient = 16 };
 
 // Of the device that a handle was made on.
 Result<Descriptor> device_properties(const Cudnn& cudnn, cudnnHandle_t handle);

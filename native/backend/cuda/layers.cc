@@ -22,19 +22,6 @@ auto with_image(Precision precision, const Body& body) {
   });
 }
 
-ConvSpec conv_spec(Precision precision, const Shape& input, int64_t in_channels, const Shape& output) {
-  ConvSpec spec;
-  spec.precision = precision;
-  spec.n = input.n;
-  spec.in_channels = in_channels;
-  spec.in_height = input.h;
-  spec.in_width = input.w;
-  spec.out_channels = padded_channels(output.c);
-  spec.out_height = output.h;
-  spec.out_width = output.w;
-  return spec;
-}
-
 // The convolution of `spec`, with the residual as second input where it has one.
 template <typename Op>
 Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& name, const Op& op,
@@ -65,6 +52,28 @@ Result<Step> convolution_step(const LayerCompiler& compiler, const std::string& 
 }
 
 }  // namespace
+
+ConvSpec conv_spec(Precision precision, const Window& window, const Shape& input, int64_t in_channels,
+                   const Shape& output) {
+  const WindowExtent vertical = window_extent(window, input.h), horizontal = window_extent(window, input.w);
+  ConvSpec spec;
+  spec.precision = precision;
+  spec.n = input.n;
+  spec.in_channels = in_channels;
+  spec.in_height = input.h;
+  spec.in_width = input.w;
+  spec.out_channels = padded_channels(output.c);
+  spec.out_height = output.h;
+  spec.out_width = output.w;
+  spec.kernel = window.kernel;
+  spec.stride = window.stride;
+  spec.dilation = window.dilation;
+  spec.padding_top = vertical.padding_before;
+  spec.padding_bottom = vertical.padding_after;
+  spec.padding_left = horizontal.padding_before;
+  spec.padding_right = horizontal.padding_after;
+  return spec;
+}
 
 // [out,in,kernel,kernel] -> [out,kernel,kernel,in], or [channels,1,kernel,kernel] -> [kernel,kernel,channels], in the
 // precision's elements, channels filled up with zeros.
@@ -200,15 +209,7 @@ Result<Step> compile_fuse_logits(const LayerCompiler& compiler, const FuseLogits
 
 Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,
                                  const Shape& input, int64_t in_channels, const Shape& output) {
-  ConvSpec spec = conv_spec(compiler.precision, input, in_channels, output);
-  const WindowExtent vertical = window_extent(op.window, input.h), horizontal = window_extent(op.window, input.w);
-  spec.kernel = op.window.kernel;
-  spec.stride = op.window.stride;
-  spec.dilation = op.window.dilation;
-  spec.padding_top = vertical.padding_before;
-  spec.padding_bottom = vertical.padding_after;
-  spec.padding_left = horizontal.padding_before;
-  spec.padding_right = horizontal.padding_after;
+  ConvSpec spec = conv_spec(compiler.precision, op.window, input, in_channels, output);
   spec.residual = op.residual;
   spec.relu = op.activation != Activation::kNone;
   return convolution_step(compiler, name, op, spec);
@@ -216,7 +217,7 @@ Result<Step> compile_convolution(const LayerCompiler& compiler, const std::strin
 
 Result<Step> compile_atrous_taps(const LayerCompiler& compiler, const std::string& name, const AtrousTaps& op,
                                  const Shape& input, int64_t in_channels, const Shape& output) {
-  return convolution_step(compiler, name, op, conv_spec(compiler.precision, input, in_channels, output));
+  return convolution_step(compiler, name, op, conv_spec(compiler.precision, {}, input, in_channels, output));
 }
 
 Result<Step> compile_shifted_add(const LayerCompiler& compiler, const ShiftedAdd& op, const Shape& products,

@@ -69,6 +69,12 @@ struct LayerCompiler {
   Stream stream;
 };
 
+// The convolution of a window, forward and with nothing fused into it.
+ConvSpec conv_spec(Precision precision, const Window& window, const Shape& input, int64_t in_channels,
+                   const Shape& output);
+struct WindowGeometry;  // window_kernels.h
+WindowGeometry window_geometry(const Window& window, const Shape& input, int64_t in_channels, const Shape& output);
+
 Result<Step> compile_normalize(const LayerCompiler& compiler, const Normalize& op, const Shape& image);
 // `in_channels` as they are in memory, here and below. Not for a depthwise one. Of ReLU6 it is the lower bound alone.
 Result<Step> compile_convolution(const LayerCompiler& compiler, const std::string& name, const Conv2d& op,

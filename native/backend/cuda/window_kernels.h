@@ -47,16 +47,18 @@ struct DepthwiseKernel {
   WindowGeometry window;
   const Eight<T>* input;
   const Eight<T>* kernel;  // [kernel,kernel,eights]
-  const Eight<T>* bias;    // [eights]
+  const Eight<T>* bias;    // [eights]; null: none
   float input_bound;       // kRelu6Bound, where the layer before left it to this one; else infinity
   Activation activation;
   Eight<T>* output;
 
   DEEPLAB_INLINE void operator()(int64_t i) const {
     const int64_t eight = i % window.eights;
-    const Eight<T> biases = bias[eight];
-    float sums[8];
-    for (int c = 0; c < 8; ++c) sums[c] = to_float(biases.values[c]);
+    float sums[8] = {};
+    if (bias != nullptr) {
+      const Eight<T> biases = bias[eight];
+      for (int c = 0; c < 8; ++c) sums[c] = to_float(biases.values[c]);
+    }
     window.for_each(input, i, [&](int64_t element, const Eight<T>& values) {
       const Eight<T> weights = kernel[element * window.eights + eight];
       for (int c = 0; c < 8; ++c) {

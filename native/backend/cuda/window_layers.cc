@@ -5,7 +5,6 @@
 #include "backend/cuda/window_kernels.h"
 
 namespace deeplab::cuda {
-namespace {
 
 WindowGeometry window_geometry(const Window& window, const Shape& input, int64_t in_channels, const Shape& output) {
   return {input.h,
@@ -20,6 +19,8 @@ WindowGeometry window_geometry(const Window& window, const Shape& input, int64_t
           window_extent(window, input.h).padding_before,
           window_extent(window, input.w).padding_before};
 }
+
+namespace {
 
 int64_t threads_of(const Shape& output) { return output.n * output.h * output.w * padded_channels(output.c) / 8; }
 
