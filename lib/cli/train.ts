@@ -27,7 +27,7 @@ export async function trainCommand(options: TrainCommandOptions): Promise<void> 
   const config = await readConfigFile(options);
   const decided = trainConfig(config);
   const view = new TrainingView(decided.iterations, !options.json && process.stderr.isTTY === true);
-  const print = (text: string) => view.above(() => process.stdout.write(`${text}\n`));
+  const print = (text: string) => process.stdout.write(`${text}\n`);
   print(options.json ? JSON.stringify({ kind: 'config', config: decided }) : JSON.stringify(decided, null, 2));
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
@@ -89,9 +89,13 @@ function describe(event: Exclude<TrainEvent, { kind: 'step' }>): string {
   switch (event.kind) {
     case 'start': {
       const { images, classes, device, precision, threads, parameters, activationBytes, parameterBytes } = event;
-      const from = event.iteration === 0 ? '' : `, going on after iteration ${event.iteration}`;
+      const begun = event.initialization;
+      const from =
+        begun === null
+          ? `going on after iteration ${event.iteration}`
+          : `${begun.taken.length} tensors taken, ${begun.expanded.length} bottlenecks added, ${begun.initialized.length} tensors initialised`;
       const memory = `${formatBytes(activationBytes)} of activations, ${formatBytes(parameterBytes)} of weights, gradients and momentum`;
-      return `${images} images, ${classes.length} classes, ${formatCount(parameters)} parameters, ${device} in ${precision}, ${threads} threads; ${memory}${from}`;
+      return `${images} images, ${classes.length} classes, ${formatCount(parameters)} parameters, ${device} in ${precision}, ${threads} threads; ${memory}; ${from}`;
     }
     case 'evaluation': {
       const { iteration, miou, pixelAccuracy, images, seconds, best } = event;

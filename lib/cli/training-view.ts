@@ -58,17 +58,13 @@ export class TrainingView {
     return `iteration ${iteration}/${this.#iterations}: loss ${shown.loss}, rate ${shown.rate}, ${shown.speed} images/s${waited}, ${shown.left} left`;
   }
 
-  /** Prints something above the bar. */
-  above(print: () => void): void {
-    if (this.#active) process.stderr.write('\r\x1b[K');
-    print();
-  }
-
-  /** What follows is no step: its time does not count. */
+  /** Makes room for what is no step, whose time does not count: the bar begins anew at the next one. */
   pause(): void {
     this.#steppedAt = undefined;
+    this.stop();
   }
 
+  /** Takes the bar away. It would put the cursor back where it began, so nothing may be printed while there is one. */
   stop(): void {
     if (this.#active) this.#bar?.stop();
     this.#active = false;
