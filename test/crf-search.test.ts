@@ -9,7 +9,7 @@ import { type Dataset, openDataset } from '../lib/evaluate/dataset';
 import * as command from './command';
 import { temporaryFolder } from './folder';
 import { randomImage } from './models';
-import { smallElement, writeSmallModel } from './small-model';
+import { writeBalancedModel } from './small-model';
 
 const folder = temporaryFolder();
 const modelFile = path.join(folder, 'model.safetensors');
@@ -40,28 +40,11 @@ beforeAll(async () => {
       .toColourspace('b-w')
       .toFile(file('labels'));
   }
-  model = await balancedModel(path.join(folder, 'data', 'images', '0.png'));
+  await writeBalancedModel(modelFile, path.join(folder, 'data', 'images', '0.png'));
+  model = await DeepLab.load(modelFile, { device: 'cpu', precision: 'f32', threads: 1 });
   dataset = await openDataset({ format: 'folder', path: path.join(folder, 'data'), classes: ['a', 'b', 'c'] });
 });
 afterAll(() => model.close());
-
-/** The smallest model, of which each class has its pixels in the image: left to itself, it takes all for one class. */
-async function balancedModel(image: string): Promise<DeepLab> {
-  writeSmallModel(modelFile);
-  const load = () => DeepLab.load(modelFile, { device: 'cpu', precision: 'f32', threads: 1 });
-  const plain = await load();
-  const { data = new Float32Array() } = (await plain.segment(image, { logits: true })).logits ?? {};
-  await plain.close();
-  const cells = data.length / 3;
-  const means = [0, 1, 2].map((id) => data.subarray(id * cells, (id + 1) * cells).reduce((a, b) => a + b, 0) / cells);
-  const spread = Math.max(...data.map((logit, at) => Math.abs(logit - (means[Math.floor(at / cells)] as number))));
-  writeSmallModel(modelFile, 'F32', (name, at) => {
-    const element = smallElement(name, at);
-    if (name === 'classifier.bias') return (3 / spread) * (element - (means[at] as number));
-    return name === 'classifier.weight' ? (3 / spread) * element : element;
-  });
-  return await load();
-}
 
 const search = (options: CrfSearchOptions = {}) => crfSearch(model, dataset, { grid, rounds: 0, ...options });
 

@@ -41,13 +41,13 @@ export async function writeColorLabels(file: string, labels: Uint8Array, width: 
   await sharp(pixels, { raw: { width, height: labels.length / width, channels: 3 } }).toFile(file);
 }
 
-/** A plain folder of some images of 24x16 pixels with labels 0, 1, 2 and void in stripes. */
+/** A plain folder of some images of 72x48 pixels with labels 0, 1, 2 and void in stripes. */
 export async function writeFolderDataset(folder: string, images: number): Promise<void> {
-  const [width, height] = [24, 16];
+  const [width, height] = [72, 48];
   for (let i = 0; i < images; i++) {
     await writeImage(path.join(folder, 'images', `scene${i}.png`), width, height, i + 1);
     const labels = Uint8Array.from({ length: width * height }, (_, pixel) => {
-      const stripe = (Math.floor((pixel % width) / 4) + i) % 4;
+      const stripe = (Math.floor((pixel % width) / 12) + i) % 4;
       return stripe === 3 ? 255 : stripe;
     });
     await writeGreyLabels(path.join(folder, 'labels', `scene${i}.png`), labels, width);

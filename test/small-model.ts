@@ -1,5 +1,6 @@
 // The smallest network that there is, for tests of files: MobileNetV2 of a tenth of the width, 300 kB.
 
+import { DeepLab } from '../lib';
 import { mobileNetChannels, mobileNetUnits } from '../lib/import/layouts/mobilenet';
 import { classifierShape, headUnits } from '../lib/import/layouts/v3-head';
 import { type StoredTensor, writeSafetensors } from './safetensors';
@@ -44,4 +45,20 @@ export function writeSmallModel(file: string, dtype: 'F32' = 'F32', element = sm
     },
     tensors,
   );
+}
+
+/** The smallest model, of which each class has its pixels in the image: left to itself, it takes all for one class. */
+export async function writeBalancedModel(file: string, image: string): Promise<void> {
+  writeSmallModel(file);
+  const plain = await DeepLab.load(file, { device: 'cpu', precision: 'f32', threads: 1 });
+  const { data = new Float32Array() } = (await plain.segment(image, { logits: true })).logits ?? {};
+  await plain.close();
+  const cells = data.length / 3;
+  const means = [0, 1, 2].map((id) => data.subarray(id * cells, (id + 1) * cells).reduce((a, b) => a + b, 0) / cells);
+  const spread = Math.max(...data.map((logit, at) => Math.abs(logit - (means[Math.floor(at / cells)] as number))));
+  writeSmallModel(file, 'F32', (name, at) => {
+    const element = smallElement(name, at);
+    if (name === 'classifier.bias') return (3 / spread) * (element - (means[at] as number));
+    return name === 'classifier.weight' ? (3 / spread) * element : element;
+  });
 }
