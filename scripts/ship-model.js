@@ -35,10 +35,10 @@ const { positionals, values: options } = parseArgs({
 
 /** The evaluations of the card, with what `deeplab eval` is told besides the model and the data. */
 const evaluations = [
-  { file: 'plain.json', title: 'one scale', flags: '' },
-  { file: 'scales.json', title: 'scales', flags: ' --scales 0.5,0.75,1 --fuse mean --flip' },
-  { file: 'crf.json', title: 'scales, CRF', flags: ' --scales 0.5,0.75,1 --fuse mean --flip --crf' },
+  { file: 'plain.json', flags: '' },
+  { file: 'scales.json', flags: ' --scales 0.5,0.75,1 --crf' }, // before and after the CRF
 ];
+const titles = ['one scale', 'scales', 'scales, CRF'];
 
 const output = path.join(options.out, `${name}.safetensors`);
 const readJson = (file) => JSON.parse(fs.readFileSync(file, 'utf8'));
@@ -95,7 +95,7 @@ async function convert(run) {
 /** What makes the file and the card of the folder of a training. */
 function commands(run) {
   const evaluated = evaluations.map(({ file, flags }) => {
-    return `deeplab eval --model ${name} --data camvid ../shared/data/camvid${flags} --json > EVALUATIONS/${file}`;
+    return `deeplab eval ../shared/data/camvid --data camvid --model ${name}${flags} --json > EVALUATIONS/${file}`;
   });
   const ship = `node scripts/ship-model.js ${run}`;
   return [ship, ...evaluated, `${ship} --card EVALUATIONS`];
@@ -103,7 +103,7 @@ function commands(run) {
 
 /** Rows of classes and of the figures over all of them, a column for each evaluation. */
 function table(results) {
-  const rows = results[0].classes.map(({ name: label }, id) => [label, ...results.map((one) => one.classes[id].iou)]);
+  const rows = results[0].classes.map(({ name: label }, id) => [label, ...results.map(({ iou }) => iou[id])]);
   const totals = [
     ['**mIoU**', 'miou'],
     ['pixel accuracy', 'pixelAccuracy'],
@@ -112,8 +112,8 @@ function table(results) {
   ].map(([title, key]) => [title, ...results.map((one) => one[key])]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [
-    line(['', ...evaluations.map(({ title }) => title)]),
-    line(['---', ...evaluations.map(() => '---:')]),
+    line(['', ...titles]),
+    line(['---', ...titles.map(() => '---:')]),
     ...[...rows, ...totals].map(([title, ...figures]) => line([title, ...figures.map(percent)])),
   ].join('\n');
 }
@@ -137,7 +137,8 @@ ${JSON.stringify(config, null, 2)}
 }
 
 function writeCard(run, folder) {
-  const results = evaluations.map(({ file }) => readJson(path.join(folder, file)));
+  const [one, several] = evaluations.map(({ file }) => readJson(path.join(folder, file)));
+  const results = [one, several, several.withCrf];
   const [plain, scales, crf] = results.map(({ miou }) => percent(miou));
   const accuracy = `${plain} mIoU, CamVid val; ${scales} with scales, ${crf} with CRF`;
   rewriteMetadata(output, (metadata) => ({ ...metadata, accuracy }));
@@ -155,8 +156,8 @@ function writeCard(run, folder) {
     selection: options.last
       ? 'The weights are those of the last iteration.'
       : 'The weights are those of the iteration with the best mIoU on the validation images, which flatters the figures below a little.',
-    precision: results[0].precision ?? 'f32',
-    table: table(results),
+    precision: one.precision ?? 'f32',
+    table: table(results.map((each) => ({ ...each, classes: one.classes }))),
     hardware: options.hardware === undefined ? '' : ` On ${options.hardware}.`,
     trainings: lineageOf(run).map(describeTraining).join('\n\n'),
     curves: path.relative(options.out, curves),

@@ -99,10 +99,7 @@ Napi::Value CrfObject::create(const Napi::CallbackInfo& info) {
   crf->session_ = std::make_unique<CrfSession>(std::move(options), std::move(pending.settle));
   crf->workers_ = environment.workers;
   environment.workers->insert(&crf->session_->worker());
-  Napi::Object building = Napi::Object::New(env);
-  building["maker"] = object;
-  building["made"] = pending.promise;
-  return building;
+  return making(env, object, pending.promise);
 }
 
 // A pending request keeps its CRF alive, so the session is idle and stops at once.

@@ -102,6 +102,13 @@ void Environment::settle(Napi::Env env, uint64_t key, const Status& status) {
   }
 }
 
+Napi::Object making(Napi::Env env, Napi::Object maker, Napi::Promise made) {
+  Napi::Object both = Napi::Object::New(env);
+  both["maker"] = maker;
+  both["made"] = made;
+  return both;
+}
+
 Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker) {
   worker.cancel(static_cast<uint64_t>(integer_argument(info[0], "id", 1, int64_t{1} << 53)));
   return info.Env().Undefined();

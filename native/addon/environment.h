@@ -83,6 +83,9 @@ class Environment {
   uint64_t next_key_ = 0;
 };
 
+// The { maker, made } of something that takes time to make (NativeMaking of lib/native.ts).
+Napi::Object making(Napi::Env env, Napi::Object maker, Napi::Promise made);
+
 // The methods cancel(id), close() and abort() of an object whose work `worker` does.
 Napi::Value cancel_request(const Napi::CallbackInfo& info, Worker& worker);
 // `complete` as in start_promise.

@@ -127,10 +127,7 @@ Napi::Value ModelObject::load(const Napi::CallbackInfo& info) {
   model->session_ = std::make_unique<Session>(std::move(options), std::move(pending.settle));
   model->workers_ = environment.workers;
   environment.workers->insert(&model->session_->worker());
-  Napi::Object loading = Napi::Object::New(info.Env());
-  loading["maker"] = object;
-  loading["made"] = pending.promise;
-  return loading;
+  return making(info.Env(), object, pending.promise);
 }
 
 // A pending request keeps its model alive, so the session is idle and stops at once.

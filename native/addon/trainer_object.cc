@@ -105,10 +105,7 @@ Napi::Value TrainerObject::create(const Napi::CallbackInfo& info) {
   trainer->session_ = std::make_unique<TrainingSession>(std::move(request), std::move(pending.settle));
   trainer->workers_ = environment.workers;
   environment.workers->insert(&trainer->session_->worker());
-  Napi::Object making = Napi::Object::New(env);
-  making["maker"] = object;
-  making["made"] = pending.promise;
-  return making;
+  return making(env, object, pending.promise);
 }
 
 // A pending call keeps its trainer alive, so the session is idle and stops at once.

@@ -77,10 +77,7 @@ Napi::Value tune_model(const Napi::CallbackInfo& info) {
   const auto complete = [call](Napi::Object result) { set_tuning(result, call->tuning()); };
   auto pending = environment.start_promise(env, Napi::Object::New(env), maker, complete);
   call->start(std::move(pending.settle));
-  Napi::Object making = Napi::Object::New(env);
-  making["maker"] = maker;
-  making["made"] = pending.promise;
-  return making;
+  return making(env, maker, pending.promise);
 }
 
 }  // namespace deeplab
