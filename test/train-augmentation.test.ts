@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { type Crop, drawCrop, type LabelledImage, writeCrop } from '../lib/train/augmentation';
+import { threeChannels } from '../lib/train/images';
 import { Random } from '../lib/train/random';
 
 const padding = { color: [124, 116, 104], label: 255 } as const;
@@ -124,4 +125,11 @@ test('crops are drawn everywhere, at all scales, mirrored or not, and padded onl
   expect(crops.some(({ x, scaledWidth }) => x > 0 && x === scaledWidth - 321)).toBe(true);
   expect(Math.abs(crops.filter(({ mirrored }) => mirrored).length - 2000)).toBeLessThan(6 * Math.sqrt(1000));
   expect(drawCrop(new Random(1, 'augmentation', 1), image, { ...options, flip: false }).mirrored).toBe(false);
+});
+
+test('grey and transparent images are seen in three channels', () => {
+  const three = (data: number[], channels: 1 | 3 | 4) => [...threeChannels({ data: Uint8Array.from(data), channels })];
+  expect(three([1, 2], 1)).toEqual([1, 1, 1, 2, 2, 2]);
+  expect(three([1, 2, 3, 9, 4, 5, 6, 9], 4)).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(three([1, 2, 3], 3)).toEqual([1, 2, 3]);
 });

@@ -1,10 +1,9 @@
 // The images of a split with their labels, as a training reads them: by number, decoded. Where they lie, and what their
 // labels mean, lib/evaluate/dataset.ts knows.
 
-import { DeepLabError } from '../errors';
 import { openDataset } from '../evaluate/dataset';
 import { type DatasetClass, type DatasetItem, voidLabel } from '../evaluate/split';
-import { decodeImage } from '../image';
+import { decodeImage, type RawImage } from '../image';
 import type { LabelledImage } from './augmentation';
 import type { Config } from './config';
 
@@ -29,9 +28,18 @@ export async function openImages({ format, path, split, limit }: ImageChoice): P
   const read = async (index: number): Promise<LabelledImage> => {
     const item = dataset.items[index] as DatasetItem;
     const { data: labels, width, height } = await dataset.readLabels(item);
-    const { data: pixels, channels } = await decodeImage(item.image);
-    if (channels !== 3) throw new DeepLabError('ERR_INVALID_IMAGE', `${item.image} is not in colour`);
-    return { pixels: Uint8Array.from(pixels), labels, width, height };
+    return { pixels: threeChannels(await decodeImage(item.image)), labels, width, height };
   };
   return { names: dataset.items.map(({ id }) => id), classes: dataset.classes, read };
+}
+
+/** uint8 [H,W,3], as inference sees an image: grey in all three, alpha ignored. */
+export function threeChannels({ data, channels }: Pick<RawImage, 'data' | 'channels'>): Uint8Array {
+  if (channels === 3) return data;
+  const all = new Uint8Array((data.length / channels) * 3);
+  for (let i = 0; i < all.length; i++) {
+    const pixel = Math.floor(i / 3) * channels;
+    all[i] = data[channels === 1 ? pixel : pixel + (i % 3)] as number;
+  }
+  return all;
 }
