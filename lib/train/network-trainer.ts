@@ -35,17 +35,17 @@ export class NetworkTrainer {
     return new NetworkTrainer(await within(signal, make));
   }
 
-  /** Forward and backward, to a loss. The batch is copied before this returns. */
+  /**
+   * Forward and backward, to a loss. The batch is copied before this returns. Neither this nor an update is ever cancelled:
+   * half a step would have changed running statistics, and a network is either of one iteration or of the next.
+   */
   async accumulate(
     { pixels, labels }: TrainingBatch,
     options: { readonly scale: number; readonly seed: number },
-    signal: AbortSignal,
   ): Promise<number> {
-    const start = () => this.native.accumulate(pixels, labels, options);
-    return (await within(signal, (request) => this.#request(start, request))).loss;
+    return (await this.#request(() => this.native.accumulate(pixels, labels, options))).loss;
   }
 
-  /** Never cancelled: a network is either of one iteration or of the next. */
   async update(options: NativeUpdate): Promise<void> {
     await this.#request(() => this.native.update(options));
   }
@@ -63,11 +63,8 @@ export class NetworkTrainer {
     await this.native.close();
   }
 
-  #request<T>(
-    start: () => { readonly id: number; readonly result: Promise<T> },
-    signal = new AbortController().signal,
-  ): Promise<T> {
-    return awaitRequest({ start, cancel: (id) => this.native.cancel(id) }, signal);
+  #request<T>(start: () => { readonly id: number; readonly result: Promise<T> }): Promise<T> {
+    return awaitRequest({ start, cancel: (id) => this.native.cancel(id) }, new AbortController().signal);
   }
 }
 

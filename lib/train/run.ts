@@ -243,6 +243,10 @@ class Training {
     });
     let loss = Number.NaN;
     try {
+      if (this.#missesEvaluation()) {
+        await this.#evaluate(signal);
+        await this.#save();
+      }
       while (this.#iteration < config.iterations) {
         loss = await this.#step(signal);
         await this.#afterStep(signal);
@@ -270,7 +274,7 @@ class Training {
       const loaded = await this.#nextBatch(signal);
       waitedMs += performance.now() - asked;
       const seed = new Random(config.seed, 'dropout', this.#iteration * accumulate + part).bits();
-      const partLoss = await trainer.accumulate(loaded, { scale: 1 / accumulate, seed }, signal);
+      const partLoss = await trainer.accumulate(loaded, { scale: 1 / accumulate, seed });
       await this.#updated;
       if (!Number.isFinite(partLoss)) throw await this.#failed(partLoss, loaded);
       loss += partLoss / accumulate;
@@ -316,13 +320,27 @@ class Training {
 
   /** Evaluates before it saves, so that a checkpoint knows of the best model. */
   async #afterStep(signal: AbortSignal): Promise<void> {
-    const { iterations, evaluation, checkpoint } = this.#parts.config;
+    const { iterations, checkpoint } = this.#parts.config;
     const last = this.#iteration === iterations;
-    if (evaluation.every > 0 && (last || this.#iteration % evaluation.every === 0)) await this.#evaluate(signal);
+    if (this.#evaluationIsDue()) await this.#evaluate(signal);
     const due = checkpoint.every > 0 && this.#iteration % checkpoint.every === 0;
     const late = checkpoint.minutes !== null && performance.now() - this.#savedAt > checkpoint.minutes * 60_000;
     if (last || due || late) await this.#save();
     this.#steppedAt = performance.now();
+  }
+
+  #evaluationIsDue(): boolean {
+    const { iterations, evaluation } = this.#parts.config;
+    return evaluation.every > 0 && (this.#iteration === iterations || this.#iteration % evaluation.every === 0);
+  }
+
+  /** Whether the training goes on from where it was aborted in the middle of an evaluation. */
+  #missesEvaluation(): boolean {
+    const iteration = this.#iteration;
+    const known = this.#parts.log.records.some(
+      (record) => record.kind === 'evaluation' && record.iteration === iteration,
+    );
+    return iteration > 0 && this.#evaluationIsDue() && !known;
   }
 
   async #save(): Promise<void> {
