@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes docs/images/berlin-cathedral.jpg, the picture in the README: the example photo, and beside it what the model that
+// Makes docs/images/berlin-cathedral.jpg, the picture in the README: the example photo in grey, and beside it what the model that
 // ships makes of it at three scales, along the photo's edges.
 
 const path = require('node:path');
@@ -7,7 +7,7 @@ const sharp = require('sharp');
 const { DeepLab } = require('../dist');
 
 const root = path.join(__dirname, '..');
-const photo = path.join(root, 'examples', 'berlin-cathedral.jpg');
+const photo = path.join(root, 'examples', 'berlin-cathedral-grey.jpg');
 const picture = path.join(root, 'docs', 'images', 'berlin-cathedral.jpg');
 const gap = 8;
 
