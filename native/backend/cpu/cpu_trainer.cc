@@ -105,15 +105,12 @@ class CpuTrainer : public Trainer {
     const std::atomic<bool> never{false};
     const CoreLease cores(options_.threads, never);
     omp_set_num_threads(options_.threads);
-    constexpr int64_t kSlice = 1 << 14;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const ParameterTensor& tensor = parameters_[i];
       if (tensor.gradient == nullptr) continue;
-      parallel_for((tensor.elements + kSlice - 1) / kSlice, [&](int64_t slice) {
-        const int64_t first = slice * kSlice;
-        descend(tensor.value + first, tensor.momentum + first, tensor.gradient + first,
-                std::min(kSlice, tensor.elements - first), update.learning_rates[i], update.weight_decays[i],
-                update.momentum);
+      parallel_slices(tensor.elements, [&](int64_t first, int64_t count) {
+        descend(tensor.value + first, tensor.momentum + first, tensor.gradient + first, count, update.learning_rates[i],
+                update.weight_decays[i], update.momentum);
       });
     }
     parameters_.changed();

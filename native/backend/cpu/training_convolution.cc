@@ -158,11 +158,8 @@ struct TrainedConvolution {
                                                  {DNNL_ARG_DIFF_SRC, to_source->gradient},
                                                  {DNNL_ARG_SCRATCHPAD, to_source->scratch}});
     if (!add) return;
-    constexpr int64_t kSlice = 1 << 14;
-    parallel_for((elements + kSlice - 1) / kSlice, [&](int64_t slice) {
-      const int64_t first = slice * kSlice;
-      add_elements(written + first, std::min(kSlice, elements - first), true, out + first);
-    });
+    parallel_slices(elements,
+                    [&](int64_t first, int64_t count) { add_elements(written + first, count, true, out + first); });
   }
   size_t data_bytes(bool add, size_t source_bytes) const {
     return to_source == nullptr ? 0 : (add ? aligned(source_bytes) : 0) + to_source->pd.scratchpad_desc().get_size();

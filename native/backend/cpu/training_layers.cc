@@ -15,16 +15,6 @@ namespace {
 
 using dnnl::memory;
 
-// body(first, count) for slices of `elements`.
-template <typename Body>
-void for_slices(int64_t elements, const Body& body) {
-  constexpr int64_t kSlice = 1 << 14;
-  parallel_for((elements + kSlice - 1) / kSlice, [&](int64_t slice) {
-    const int64_t first = slice * kSlice;
-    body(first, std::min(kSlice, elements - first));
-  });
-}
-
 // A step whose runs are made for both element types: make(T()) gives {forward, backward}.
 template <typename Make>
 TrainingStep loop_step(const TrainingCompiler& compiler, const Make& make) {
@@ -99,7 +89,7 @@ TrainingStep compile_training_pooling(const TrainingCompiler& compiler, const Tr
                       {DNNL_ARG_WORKSPACE, object(workspace, context.arena + at.saved)},
                       {DNNL_ARG_SCRATCHPAD, object(pd.scratchpad_desc(), scratch + (add ? input_bytes : 0))}});
     if (!add) return;
-    for_slices(elements, [&](int64_t first, int64_t count) {
+    parallel_slices(elements, [&](int64_t first, int64_t count) {
       if (bf16) {
         add_elements(reinterpret_cast<uint16_t*>(scratch) + first, count, true,
                      reinterpret_cast<uint16_t*>(gradient) + first);
@@ -118,7 +108,7 @@ TrainingStep compile_activate(const TrainingCompiler& compiler, const TrainingNo
   return loop_step(compiler, [=](auto element) {
     using T = decltype(element);
     const auto forward = [=](const TrainingContext& context, const TrainingStepMemory& at) {
-      for_slices(elements, [&](int64_t first, int64_t count) {
+      parallel_slices(elements, [&](int64_t first, int64_t count) {
         constexpr float kOne = 1, kZero = 0;
         scale_channels(context.at<T>(at.inputs[0]) + first, static_cast<const T*>(nullptr), {count, 1}, &kOne, &kZero,
                        op.activation, context.at<T>(at.output) + first);
@@ -126,7 +116,7 @@ TrainingStep compile_activate(const TrainingCompiler& compiler, const TrainingNo
     };
     const auto backward = [=](const TrainingContext& context, const TrainingStepMemory& at) {
       T* gradient = context.at<T>(at.gradient);
-      for_slices(elements, [&](int64_t first, int64_t count) {
+      parallel_slices(elements, [&](int64_t first, int64_t count) {
         mask_gradient(gradient + first, context.at<T>(at.output) + first, count, op.activation);
         add_elements(gradient + first, count, add, context.at<T>(at.input_gradients[0]) + first);
       });
@@ -140,14 +130,14 @@ TrainingStep compile_add(const TrainingCompiler& compiler, const TrainingNode& n
   return loop_step(compiler, [elements, uses = node.gradients](auto element) {
     using T = decltype(element);
     const auto forward = [=](const TrainingContext& context, const TrainingStepMemory& at) {
-      for_slices(elements, [&](int64_t first, int64_t count) {
+      parallel_slices(elements, [&](int64_t first, int64_t count) {
         for (size_t i = 0; i < at.inputs.size(); ++i) {
           add_elements(context.at<T>(at.inputs[i]) + first, count, i > 0, context.at<T>(at.output) + first);
         }
       });
     };
     const auto backward = [=](const TrainingContext& context, const TrainingStepMemory& at) {
-      for_slices(elements, [&](int64_t first, int64_t count) {
+      parallel_slices(elements, [&](int64_t first, int64_t count) {
         for (size_t i = 0; i < uses.size(); ++i) {
           if (uses[i] == GradientUse::kShared || uses[i] == GradientUse::kNone) continue;
           add_elements(context.at<T>(at.gradient) + first, count, uses[i] == GradientUse::kAdd,
@@ -224,7 +214,7 @@ TrainingStep compile_dropout(const TrainingCompiler& compiler, const TrainingNod
     // out = x * mask, or out + that.
     const auto mask = [=](const TrainingContext& context, const T* x, bool adds, T* out) {
       const uint64_t key = dropout_key(context.batch.seed, id);
-      for_slices(elements, [&](int64_t first, int64_t count) {
+      parallel_slices(elements, [&](int64_t first, int64_t count) {
         for (int64_t i = first; i < first + count; ++i) {
           const float value = keeps_element(key, i, op.rate) ? read_element(x[i]) / (1 - op.rate) : 0;
           write_element(out + i, adds ? read_element(out[i]) + value : value);
