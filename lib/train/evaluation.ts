@@ -1,11 +1,8 @@
-// How well the network does in the middle of a training: its weights are loaded as any model's, and their labels of a split
-// compared with the true ones.
+// How well the network does in the middle of a training: its weights are evaluated as any model's.
 
-import { DeepLab } from '../deeplab';
 import type { Device } from '../device';
-import { Confusion } from '../evaluate/confusion';
+import { evaluate } from '../evaluate';
 import type { Config } from './config';
-import { openImages } from './images';
 import type { EvaluationRecord } from './log';
 
 /** What an evaluation measures. */
@@ -19,26 +16,15 @@ export async function evaluateTraining(
   signal: AbortSignal,
 ): Promise<Measured> {
   const start = performance.now();
-  const { split, limit } = evaluation;
-  const images = await openImages({ ...data, split, limit });
-  const confusion = new Confusion(images.classes.length);
-  const model = await DeepLab.load(file, {
+  const choice = { format: data.format, path: data.path, split: evaluation.split };
+  const { miou, pixelAccuracy, iou, images } = await evaluate(file, choice, {
+    limit: evaluation.limit ?? undefined,
     device: device as Device,
     precision,
     threads: threads ?? undefined,
     cudnn,
     signal,
   });
-  try {
-    for (const index of images.names.keys()) {
-      const { pixels, labels, width, height } = await images.read(index);
-      const found = await model.segment({ data: pixels, width, height, channels: 3 }, { signal });
-      confusion.add(labels, found.labels);
-    }
-  } finally {
-    await model.close();
-  }
   const seconds = Math.round(performance.now() - start) / 1000;
-  const { miou, pixelAccuracy, iou } = confusion.scores();
-  return { miou, pixelAccuracy, iou, images: images.names.length, seconds };
+  return { miou, pixelAccuracy, iou, images: images.length, seconds };
 }
